@@ -1,0 +1,44 @@
+# Every target sets up what it needs, in .venv, and may be run again.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: demo test test-fast check bench format constraints clean
+
+demo: $(INSTALLED)
+	$(BIN)/somaflow demo demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+# Without the tests that take more than half a minute.
+test-fast: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow"
+
+# Read-only checks: style, types, which room may import which.
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED)
+	$(BIN)/python -m tests.bench.run --out bench.json
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Resolves pyproject.toml anew; commit the result.
+constraints: $(INSTALLED)
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	  --no-header --no-annotate --no-emit-index-url --upgrade --quiet --output-file constraints.txt
+
+clean:
+	rm -rf demo bench.json
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	touch $(INSTALLED)

@@ -1,0 +1,7 @@
+"""Room 3: what runs after what, and how many at once. One file a flow, in the order of the data."""
+
+import os
+
+# Dask reads this when it is first imported, here and in the workers that inherit it; its own
+# chatter about connections would bury what a run says.
+os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")

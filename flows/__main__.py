@@ -1,0 +1,65 @@
+"""Runs one flow in this process: `python -m flows FLOW STUDY [--site NAME]`.
+
+It is the same flow as the deployment's, without a worker. Where no Prefect API is configured, a
+server is started for the time of the run, and the flow runs in a child process, so that its last
+logs and events reach the server before that is stopped.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from flows.server import temporary_server
+from somaflow.errors import SomaflowError
+from somaflow.processes import die_with_parent
+from somaflow.study import load_study
+
+FLOWS = {
+    "e0-prepare": "flows.e0_prepare:e0_prepare",
+    "e1-recipes": "flows.e1_recipes:e1_recipes",
+    "e5-inference": "flows.e5_inference:e5_inference",
+    "study": "flows.study:study",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the flow; returns 0, or 1 after one clear line on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m flows", description=__doc__)
+    parser.add_argument("flow", choices=FLOWS)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--site", default="laptop")
+    parser.add_argument("--retry-quarantined", action="store_true")
+    options = parser.parse_args(arguments)
+    try:
+        return _run(options, arguments)
+    except SomaflowError as error:
+        print(f"somaflow: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(options: argparse.Namespace, arguments: list[str]) -> int:
+    study = load_study(options.study)
+    from prefect.settings import PREFECT_API_URL
+
+    if PREFECT_API_URL.value():
+        parameters: dict[str, Any] = {"study": study, "site": options.site}
+        if options.retry_quarantined:
+            parameters["retry_quarantined"] = True
+        module, name = FLOWS[options.flow].split(":")
+        getattr(import_module(module), name)(**parameters)
+        return 0
+    with temporary_server(study.output / "prefect") as url:
+        print(f"Dashboard while this runs: {url.removesuffix('/api')}", flush=True)
+        command = [sys.executable, "-m", "flows", *arguments]
+        environment = {**os.environ, "PREFECT_API_URL": url}
+        return subprocess.run(
+            command, env=environment, preexec_fn=die_with_parent, check=False
+        ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

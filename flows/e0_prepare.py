@@ -1,0 +1,60 @@
+"""E0: from folders as they lie on disk to checked tiles, donor splits and Cellpose-ready images."""
+
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+
+from flows.sites import dask_runner, load_site, run_on
+from somaflow.preparation import is_prepared
+from somaflow.study import Study, dump_study
+from tasks.caching import keyed
+from tasks.preparation import (
+    audit_splits,
+    check_labels,
+    find_tiles,
+    hash_labelled,
+    prepare_images,
+    split_labelled,
+)
+from tasks.reporting import show_lines, show_table
+
+
+def _name() -> str:
+    return f"prepare {Study.model_validate(flow_run.parameters['study']).name}"
+
+
+@flow(name="e0-prepare", flow_run_name=_name)
+def e0_prepare(study: Study, site: str = "laptop") -> dict[str, Any]:
+    """Finds and checks all tiles, splits the labelled ones by donor, writes Cellpose-ready images.
+
+    Args:
+        study: The study, or the path of its YAML file.
+        site: Where tasks run. Preparation needs no GPU and runs beside the flow at every site.
+    """
+    load_site(site)  # an unknown site is an error now, not in the next flow
+    logger = get_run_logger()
+    study.paths.write_current(study.paths.study, dump_study(study).encode())
+    with dask_runner("laptop", most_workers=1) as runner:
+        set_aside = run_on(runner, find_tiles, study=study)
+        if set_aside:
+            heading = f"{len(set_aside)} line(s) about tiles that are not used"
+            logger.warning("%s:\n%s", heading, "\n".join(set_aside))
+            show_lines("tiles-set-aside", heading, set_aside)
+        labelled = run_on(runner, check_labels, study=study)
+        if labelled.empty:
+            logger.warning("No labelled tile: nothing to split or to score; e5-inference can run.")
+            return {"set_aside": len(set_aside), "labelled": 0}
+        splits = run_on(runner, split_labelled, study=study, labelled=labelled)
+        run_on(runner, audit_splits, study=study, labelled=labelled, splits=splits)
+        key = run_on(runner, hash_labelled, study=study, labelled=labelled, splits=splits)
+        task = keyed(
+            prepare_images, key, study.paths.task_results, is_prepared(study.paths.prepared(key))
+        )
+        prepared = run_on(runner, task, study=study, labelled=labelled, splits=splits, key=key)
+    balance = prepared.groupby(["split", "marker"], sort=False).agg(
+        n_tiles=("tile_id", "size"), n_donors=("donor", "nunique"), n_cells=("n_cells", "sum")
+    )
+    show_table("splits", balance.reset_index(), f"Labelled tiles per split ({splits.level}-level)")
+    logger.info("Prepared %d labelled tiles in %s", len(prepared), study.paths.prepared(key))
+    return {"set_aside": len(set_aside), "labelled": len(prepared), "prepared_key": key}

@@ -1,0 +1,111 @@
+"""E1: scores each recipe per split and marker, with intervals.
+
+Train tiles are scored too: how much better a recipe is there tells how much it has overfitted.
+"""
+
+from typing import Any
+
+import pandas as pd
+from prefect import flow, get_run_logger
+from prefect.futures import PrefectFuture, as_completed
+from prefect.runtime import flow_run
+from prefect_dask.task_runners import DaskTaskRunner
+
+from flows.sites import dask_runner, run_on
+from somaflow.evaluation.scores import choose_examples, scores_table
+from somaflow.evaluation.scoring import evaluation_key
+from somaflow.files import write_bytes, write_text
+from somaflow.inventory import find_prepared
+from somaflow.recipes import Recipe
+from somaflow.segmenter import weights_sha256
+from somaflow.study import Study
+from tasks.caching import keyed
+from tasks.evaluation import draw_overlays, score_marker
+from tasks.reporting import Progress, show_table
+
+
+def _name() -> str:
+    return f"recipes of {Study.model_validate(flow_run.parameters['study']).name}"
+
+
+@flow(name="e1-recipes", flow_run_name=_name)
+def e1_recipes(study: Study, site: str = "laptop") -> dict[str, Any]:
+    """Scores every recipe of the study on all labelled tiles, split by split.
+
+    Args:
+        study: The study, or the path of its YAML file.
+        site: Where tasks run.
+    """
+    prepared_key, prepared = find_prepared(study)
+    keys = {
+        recipe.name: evaluation_key(
+            prepared_key, recipe, weights_sha256(recipe.model), study.iou_threshold
+        )
+        for recipe in study.recipes
+    }
+    todo = [recipe for recipe in study.recipes if not _is_scored(study, keys[recipe.name])]
+    if todo:
+        progress = Progress("Tiles scored", total=len(todo) * len(prepared), unit="tiles")
+        with dask_runner(site) as runner:
+            for recipe in todo:
+                _score(study, runner, recipe, keys[recipe.name], prepared_key, prepared, progress)
+        progress.close()
+    counts = {name: pd.read_parquet(study.paths.evaluation(key)) for name, key in keys.items()}
+    scores = scores_table(pd.concat(counts.values()), study.n_resamples, study.seed)
+    show_table("scores", scores, _describe(scores))
+    get_run_logger().info("Scores in %s", study.paths.output / "evaluations")
+    return {"evaluations": keys}
+
+
+def _is_scored(study: Study, key: str) -> bool:
+    return study.paths.evaluation(key).exists() and study.paths.scores(key).exists()
+
+
+def _score(
+    study: Study,
+    runner: DaskTaskRunner,
+    recipe: Recipe,
+    key: str,
+    prepared_key: str,
+    prepared: pd.DataFrame,
+    progress: Progress,
+) -> None:
+    """Scores one recipe: a task a split and marker, then the counts, the overlays, the scores."""
+    paths, folder = study.paths, study.paths.prepared(prepared_key)
+    sizes: dict[PrefectFuture[Any], int] = {}
+    for (split, marker), rows in prepared.groupby(["split", "marker"], sort=False):
+        task = keyed(score_marker, f"{key}-{split}-{marker}", paths.task_results, on_disk=True)
+        future = runner.submit(
+            task,
+            parameters={
+                "folder": folder,
+                "recipe": recipe,
+                "split": split,
+                "marker": marker,
+                "device": study.device,
+                "iou_threshold": study.iou_threshold,
+            },
+        )
+        sizes[future] = len(rows)
+    parts = []
+    for finished in as_completed(list(sizes)):
+        parts.append(finished.result())
+        progress.advance(sizes[finished], note=recipe.name)
+    counts = pd.concat(parts).sort_values(["split", "marker", "tile_id"], ignore_index=True)
+    write_bytes(paths.evaluation(key), counts.to_parquet(index=False))
+    run_on(
+        runner,
+        draw_overlays,
+        folder=folder,
+        recipe=recipe,
+        tile_ids=choose_examples(counts),
+        device=study.device,
+        target=paths.overlays(key),
+    )
+    scores = scores_table(counts, study.n_resamples, study.seed)
+    write_text(paths.scores(key), scores.to_csv(sep="\t", index=False))
+
+
+def _describe(scores: pd.DataFrame) -> str:
+    unit = ", ".join(sorted(scores.bootstrap_unit.unique()))
+    return f"Scores per split and marker; intervals: 95 % {unit} bootstrap"

@@ -1,0 +1,71 @@
+"""Every problem of a study at once, before any model is loaded and without a server."""
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from somaflow.errors import SomaflowError
+from somaflow.inventory import (
+    check_labelled,
+    discover_study,
+    labelled_tiles,
+    unmatched_donor_rows,
+)
+from somaflow.recipes import Recipe
+from somaflow.segmenter import load_segmenter
+from somaflow.splits import make_splits
+from somaflow.study import Study
+from somaflow.tiles import report_refused
+
+
+def find_problems(study: Study) -> list[str]:
+    """One line a problem, in the order of the data path; an empty list means ready to run."""
+    problems = list(_failures(lambda: _check_output(study.output)))
+    problems += _check_tiles(study)
+    if study.traits is not None and not study.traits.is_file():
+        problems.append(f"traits must be a CSV file, found none at {study.traits}")
+    for recipe in study.recipes:
+        problems += _failures(partial(_check_model, recipe, study))
+    return problems
+
+
+def _check_tiles(study: Study) -> Iterator[str]:
+    tables: list[pd.DataFrame] = []
+    yield from _failures(lambda: tables.append(discover_study(study)))
+    if not tables:
+        return
+    yield from report_refused(tables[0])
+    yield from unmatched_donor_rows(tables[0])
+    labelled = labelled_tiles(tables[0], study)
+    if labelled.empty:
+        return
+    yield from _failures(lambda: check_labelled(labelled, study.labelled_source))
+    if study.splits.file is None:
+        settings = study.splits
+        yield from _failures(
+            lambda: make_splits(labelled, settings.fractions, study.seed, settings.level)
+        )
+
+
+def _check_model(recipe: Recipe, study: Study) -> None:
+    load_segmenter(recipe.model, device=study.device, sha256=recipe.model_sha256)
+
+
+def _check_output(output: Path) -> None:
+    existing = next(path for path in [output, *output.parents] if path.exists())
+    if not existing.is_dir():
+        raise SomaflowError(f"output must be a folder, {existing} is a file; choose another")
+    if not os.access(existing, os.W_OK):
+        raise SomaflowError(f"output must be writable, {existing} is not; choose another folder")
+
+
+def _failures(check: Callable[[], object]) -> Iterator[str]:
+    try:
+        check()
+    except SomaflowError as error:
+        lines = str(error).splitlines()
+        # A report of many lines carries a heading that only counts them.
+        yield from lines[1:] if len(lines) > 1 else lines

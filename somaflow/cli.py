@@ -1,0 +1,152 @@
+"""The command line: few verbs, each a call into the library or the start of a flow."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import somaflow
+from somaflow.errors import SomaflowError
+from somaflow.processes import die_with_parent
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="From a folder of two-channel brain tiles to cells, scores and donors.",
+)
+StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's YAML file.")]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"somaflow {somaflow.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made if absent.")] = Path("demo"),
+) -> None:
+    """Makes a synthetic study in DIR and runs the main job on it."""
+    with _one_line_errors():
+        study = _write_synthetic(folder, n_donors=12, n_tiles=96, seed=0)
+        _run_flow("study", study, "laptop", retry_quarantined=False)
+        _show_results(study)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made if absent.")],
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Also write tiles, labels, donors and traits.")
+    ] = False,
+    donors: Annotated[int, typer.Option(help="Synthetic donors.")] = 12,
+    tiles: Annotated[int, typer.Option(help="Synthetic tiles in all.")] = 96,
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic study.")] = 0,
+) -> None:
+    """Writes DIR/study.yaml to fill in, or a whole synthetic study."""
+    with _one_line_errors():
+        if synthetic:
+            study = _write_synthetic(folder, donors, tiles, seed)
+        else:
+            from somaflow.template import write_template
+
+            study = write_template(folder)
+        typer.echo(f"Wrote {study}; next: somaflow check {study}")
+
+
+@app.command()
+def check(study: StudyPath) -> None:
+    """Lists every problem of a study at once; exit code 1 if there is any."""
+    from somaflow.checks import find_problems
+    from somaflow.study import load_study
+
+    with _one_line_errors():
+        problems = find_problems(load_study(study))
+    for problem in problems:
+        typer.echo(problem)
+    typer.echo(f"{len(problems)} problem(s)" if problems else "Ready to run.")
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def run(
+    flow: Annotated[str, typer.Argument(metavar="FLOW", help="e0-prepare, e1-recipes, ...")],
+    study: StudyPath,
+    site: Annotated[str, typer.Option(help="Where tasks run: a name in infra/.")] = "laptop",
+    retry_quarantined: Annotated[
+        bool, typer.Option("--retry-quarantined", help="Try tiles again that were set aside.")
+    ] = False,
+) -> None:
+    """Runs a flow here, as its deployment would."""
+    with _one_line_errors():
+        _run_flow(flow, study, site, retry_quarantined)
+        _show_results(study)
+
+
+@app.command()
+def status(study: StudyPath) -> None:
+    """Says from the files alone how far a study is."""
+    from somaflow.status import describe_status
+    from somaflow.study import load_study
+
+    with _one_line_errors():
+        typer.echo(describe_status(load_study(study)))
+
+
+def _write_synthetic(folder: Path, n_donors: int, n_tiles: int, seed: int) -> Path:
+    from rich.progress import Progress
+
+    from somaflow.synthetic import write_study
+
+    with Progress() as bar:
+        task = bar.add_task("Synthetic tiles", total=n_tiles)
+        return write_study(
+            folder,
+            n_donors=n_donors,
+            n_tiles=n_tiles,
+            seed=seed,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+
+def _run_flow(flow: str, study: Path, site: str, retry_quarantined: bool) -> None:
+    """Hands over to `python -m flows`: this room knows no orchestrator."""
+    command = [sys.executable, "-m", "flows", flow, str(study), "--site", site]
+    if retry_quarantined:
+        command.append("--retry-quarantined")
+    code = subprocess.run(command, preexec_fn=die_with_parent, check=False).returncode
+    if code:
+        raise typer.Exit(code)
+
+
+def _show_results(study_path: Path) -> None:
+    from rich.console import Console
+
+    from somaflow.status import describe_status, read_scores
+    from somaflow.study import load_study
+    from somaflow.tables import scores_as_text
+
+    study = load_study(study_path)
+    scores = read_scores(study.paths)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    if len(scores):
+        console.print(scores_as_text(scores, study.iou_threshold))
+    typer.echo(describe_status(study))
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
+    except SomaflowError as error:
+        typer.echo(f"somaflow: {error}", err=True)
+        raise typer.Exit(1) from error

@@ -1,0 +1,53 @@
+"""The one error tree: each leaf says what must hold, what was found, where, and what to do.
+
+Every error takes a single string, so it crosses process borders by pickle. Leaves also inherit the
+builtin that a caller who does not know somaflow would catch.
+"""
+
+
+class SomaflowError(Exception):
+    """Anything that somaflow refuses, with a sentence a user can act on."""
+
+
+class StudyError(SomaflowError, ValueError):
+    """The study file, or a value in it, cannot be used."""
+
+
+class TileError(SomaflowError, ValueError):
+    """One tile (or one of its files) cannot be read or does not fit its partner."""
+
+
+class LabelsError(SomaflowError, ValueError):
+    """A label file or array is not an instance label image for its tile."""
+
+
+class BadInputError(SomaflowError, ValueError):
+    """Several inputs are bad; the message is one line for each of them."""
+
+
+class SplitError(SomaflowError, ValueError):
+    """Donors cannot be split as asked."""
+
+
+class LeakageError(SomaflowError, ValueError):
+    """The same donor, the same pixels or a near-duplicate lies in two splits."""
+
+
+class ModelError(SomaflowError, ValueError):
+    """A model name, file, key set or checksum is not what was asked for."""
+
+
+class DeviceError(SomaflowError, RuntimeError):
+    """The device asked for is not there, or not usable."""
+
+
+class ScoringError(SomaflowError, ValueError):
+    """Reference and predicted labels, or two count tables, cannot be compared."""
+
+
+class StoreError(SomaflowError, OSError):
+    """The label store, the ledger or a cell file is missing, torn or not what its record says."""
+
+
+class OutputError(SomaflowError, OSError):
+    """The output folder cannot be written: full, read-only or not a folder."""

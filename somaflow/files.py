@@ -1,0 +1,136 @@
+"""Files that are either whole or absent: temporary name, fsync, rename, fsync of the folder.
+
+Nothing else in somaflow opens an output file for writing. A process killed at any moment leaves at
+most a temporary, which ``sweep_temporaries`` removes at the next start.
+"""
+
+import errno
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from somaflow.errors import OutputError
+
+# One marker for every temporary, so that a sweep can never mistake a result for one.
+_MARK = ".somaflow-tmp-"
+_FOREIGN_TEMPORARY_AGE_S = 86_400
+_WRITE_HINTS = {
+    errno.ENOSPC: "the disk is full; free space and run again, finished work is kept",
+    errno.EDQUOT: "the disk quota is used up; free space and run again, finished work is kept",
+    errno.EROFS: "the file system is read-only; remount it or choose another output folder",
+    errno.EACCES: "permission denied; choose an output folder that you may write to",
+    errno.EPERM: "permission denied; choose an output folder that you may write to",
+    errno.ENOTDIR: "a file stands where a folder must be; move it or choose another output folder",
+    errno.EEXIST: "a file stands where a folder must be; move it or choose another output folder",
+}
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turns an ``OSError`` while writing `path` into an `OutputError` that says what to do.
+
+    Raises:
+        OutputError: for a full, read-only or forbidden place; any other ``OSError`` passes.
+    """
+    try:
+        yield
+    except OSError as error:
+        hint = _WRITE_HINTS.get(error.errno or 0)
+        if hint is None or isinstance(error, OutputError):
+            raise
+        raise OutputError(f"output must be writable, cannot write {path}: {hint}") from error
+
+
+def make_folder(path: Path) -> Path:
+    """Creates `path` and its parents, and returns it.
+
+    Raises:
+        OutputError: if the place is not writable or a file stands in the way.
+    """
+    with output_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def write_bytes(path: Path, content: bytes) -> str:
+    """Writes `content` to `path`, whole or not at all, and returns its sha256 as hex.
+
+    Raises:
+        OutputError: if the disk is full, read-only or forbidden; the temporary is removed.
+    """
+    make_folder(path.parent)
+    owner = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+    temporary = path.with_name(f"{path.name}{_MARK}{owner}")
+    with output_errors(path):
+        try:
+            with temporary.open("wb") as handle:
+                handle.write(content)
+                handle.flush()
+                os.fsync(handle.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_text(path: Path, content: str) -> str:
+    """Writes UTF-8 `content` to `path`, whole or not at all, and returns its sha256 as hex."""
+    return write_bytes(path, content.encode())
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of the file's bytes, as hex.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sweep_temporaries(folder: Path) -> list[Path]:
+    """Removes temporaries that no living process of this machine owns, and returns their paths.
+
+    A temporary of another host is left alone for a day, since its writer may be alive.
+    """
+    swept = []
+    for path in sorted(folder.rglob(f"*{_MARK}*")):
+        if _is_orphan(path):
+            path.unlink(missing_ok=True)
+            swept.append(path)
+    return swept
+
+
+def _is_orphan(path: Path) -> bool:
+    host, pid, _ = path.name.rsplit(_MARK, 1)[1].rsplit("-", 2)
+    if host == socket.gethostname():
+        return not _alive(int(pid))
+    try:
+        return time.time() - path.stat().st_mtime > _FOREIGN_TEMPORARY_AGE_S
+    except FileNotFoundError:
+        return False
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,244 @@
+"""Segments all tiles, shard by shard: labels, then cells, then the commit record.
+
+Enters a tile table, a recipe and a segmenter; leaves label arrays, cell files and a ledger. A tile
+that cannot be read or segmented is tried again, then set aside with its reason; its shard still
+commits. A full or read-only disk stops the shard before its record, so nothing half-written counts.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+import somaflow
+from somaflow.errors import DeviceError, SomaflowError, StoreError
+from somaflow.features import measure_cells
+from somaflow.files import sweep_temporaries, write_bytes
+from somaflow.keys import content_key, library_versions
+from somaflow.labelstore import Labels, create_arrays, encode_shard
+from somaflow.ledger import (
+    ShardRecord,
+    TileRecord,
+    plan_shards,
+    read_plan,
+    verified_record,
+    write_plan,
+    write_record,
+)
+from somaflow.paths import RunPaths
+from somaflow.recipes import Recipe
+from somaflow.tiles import read_tile
+
+ATTEMPTS = 2
+_TILE_COLUMNS = ["tile_id", "donor", "marker", "region"]
+
+
+class Segments(Protocol):
+    """What inference needs of a segmenter."""
+
+    @property
+    def device(self) -> str:
+        """`cuda` or `cpu`."""
+
+    def segment(self, tiles: Any, recipe: Recipe) -> list[Labels]:
+        """Labels (Y, X) uint32 of each (2, Y, X) tile."""
+
+
+@dataclass(frozen=True)
+class Inference:
+    """One planned inference.
+
+    Attributes:
+        key: hash of tiles by content, recipe, weights and versions.
+        n_tiles: tiles in the plan.
+        n_shards: shards in the plan.
+    """
+
+    key: str
+    n_tiles: int
+    n_shards: int
+
+
+def plan_inference(
+    paths: RunPaths,
+    tiles: pd.DataFrame,
+    recipe: Recipe,
+    weights_sha256: str,
+    fingerprints: Mapping[str, str],
+    shard_tiles: int,
+    pixel_offset: int = 0,
+) -> Inference:
+    """Plans the inference, or finds the plan of the same work, and prepares its folders.
+
+    Args:
+        paths: of the study.
+        tiles: tile table; only rows with status "ok" are segmented.
+        recipe: thresholds and gate.
+        weights_sha256: of the recipe's weights.
+        fingerprints: sha256 of each file the table names, from `keys.fingerprint_files`.
+        shard_tiles: tiles per shard.
+        pixel_offset: subtracted from every pixel.
+
+    Raises:
+        OutputError: if the output folder cannot be written.
+    """
+    usable = tiles[tiles.status == "ok"]
+    plan = plan_shards(usable, shard_tiles)
+    described = _describe(plan, recipe, weights_sha256, fingerprints, shard_tiles, pixel_offset)
+    key = content_key("infer", **described)
+    run = {
+        "n_tiles": len(plan),
+        "somaflow": somaflow.__version__,
+        **{name: value for name, value in described.items() if name != "tiles"},
+    }
+    if not paths.plan(key).exists():
+        write_plan(paths, key, plan, run)
+    create_arrays(paths, key, plan, shard_tiles)
+    for folder in (paths.labels(key), paths.cells_folder(key), paths.ledger(key)):
+        sweep_temporaries(folder)
+    return Inference(key=key, n_tiles=len(plan), n_shards=int(plan["shard"].nunique()))
+
+
+def infer_shard(
+    paths: RunPaths,
+    key: str,
+    shard: int,
+    recipe: Recipe,
+    load: Callable[[], Segments],
+    shard_tiles: int,
+    pixel_offset: int = 0,
+    retry_quarantined: bool = False,
+) -> ShardRecord:
+    """Segments one shard and commits it; a shard that is done already is only looked up.
+
+    Args:
+        paths: of the study.
+        key: of the inference.
+        shard: number of the shard in the plan.
+        recipe: thresholds and gate.
+        load: returns the segmenter; called only if there is work.
+        shard_tiles: tiles per shard.
+        pixel_offset: subtracted from every pixel.
+        retry_quarantined: do a finished shard again if tiles of it were quarantined.
+
+    Raises:
+        OutputError: if the disk is full or not writable; nothing is committed.
+        StoreError: if no tile of the shard could be segmented by a working model.
+    """
+    done = verified_record(paths, key, shard)
+    if done is not None and not (retry_quarantined and done.quarantined):
+        return done
+    plan = read_plan(paths, key)
+    rows = plan[plan["shard"] == shard]
+    segmenter = load()
+    results = [_try_tile(row, segmenter, recipe, pixel_offset) for row in rows.itertuples()]
+    _require_some_success(results, shard)
+    encoded = encode_shard([result.labels for result in results], shard_tiles)
+    array, index = str(rows["array"].iloc[0]), int(rows["index"].iloc[0])
+    labels_sha256 = write_bytes(paths.label_shard(key, array, index), encoded)
+    cells = _collect_cells(results)
+    cells_sha256 = write_bytes(paths.cells(key, shard), cells.to_parquet(index=False))
+    record = ShardRecord(
+        key=key,
+        shard=shard,
+        array=array,
+        index=index,
+        device=segmenter.device,
+        labels_sha256=labels_sha256,
+        cells_sha256=cells_sha256,
+        tiles=tuple(result.record for result in results),
+    )
+    write_record(paths, record)
+    return record
+
+
+@dataclass(frozen=True)
+class _TileResult:
+    record: TileRecord
+    labels: Labels
+    cells: pd.DataFrame | None
+    segmenter_failed: bool = False
+
+
+def _try_tile(row: Any, segmenter: Segments, recipe: Recipe, pixel_offset: int) -> _TileResult:
+    """The tile's labels and cells, or, after `ATTEMPTS` failures, empty labels with the reason."""
+    reason, segmenter_failed = "", False
+    for _ in range(ATTEMPTS):
+        try:
+            image = read_tile(row, pixel_offset=pixel_offset)
+            segmenter_failed = True
+            return _measure_tile(row, image, segmenter.segment([image], recipe)[0])
+        except DeviceError:
+            raise  # the worker is at fault, not the tile
+        except (SomaflowError, ValueError, RuntimeError, MemoryError, OSError) as error:
+            # Counted and reported: the reason becomes the tile's row in the ledger.
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    empty = np.zeros((int(row.height_px), int(row.width_px)), dtype=np.uint32)
+    record = TileRecord(tile_id=row.tile_id, n_cells=0, quarantined=reason)
+    return _TileResult(record, empty, None, segmenter_failed)
+
+
+def _measure_tile(row: Any, image: npt.NDArray[Any], labels: Labels) -> _TileResult:
+    expected = (int(row.height_px), int(row.width_px))
+    if labels.shape != expected:
+        raise StoreError(
+            f"labels must have the planned shape {expected}, got {labels.shape} for "
+            f"{row.tile_id}; the file was changed since e0-prepare, run it again"
+        )
+    cells = measure_cells(labels, image)
+    for place, column in enumerate(_TILE_COLUMNS):
+        cells.insert(place, column, getattr(row, column))
+    return _TileResult(TileRecord(tile_id=row.tile_id, n_cells=len(cells)), labels, cells)
+
+
+def _require_some_success(results: list[_TileResult], shard: int) -> None:
+    """A model that fails on every tile is broken; quarantining the study would hide it."""
+    failed = [result for result in results if result.segmenter_failed]
+    if len(failed) == len(results) and len(results) > 1:
+        raise StoreError(
+            f"a model must segment some tile of a shard, all {len(results)} tiles of shard {shard} "
+            f"failed, the first with {failed[0].record.quarantined}; check the model and the device"
+        )
+
+
+def _collect_cells(results: list[_TileResult]) -> pd.DataFrame:
+    measured = [result.cells for result in results if result.cells is not None]
+    filled = [cells for cells in measured if len(cells)] or measured[:1]
+    if filled:
+        return pd.concat(filled, ignore_index=True)
+    empty = measure_cells(np.zeros((1, 1), np.uint32), np.zeros((2, 1, 1), np.uint8))
+    for place, column in enumerate(_TILE_COLUMNS):
+        empty.insert(place, column, pd.Series(dtype="str"))
+    return empty
+
+
+def _describe(
+    plan: pd.DataFrame,
+    recipe: Recipe,
+    weights_sha256: str,
+    fingerprints: Mapping[str, str],
+    shard_tiles: int,
+    pixel_offset: int,
+) -> dict[str, Any]:
+    """Everything that shapes the labels and cells, as JSON; tile ids stand for their place."""
+    rows: Iterable[Any] = plan.itertuples()
+    tiles = [
+        [
+            row.tile_id, row.donor, row.marker, row.region,
+            fingerprints[row.dapi_path], int(row.dapi_channel),
+            fingerprints[row.marker_path], int(row.marker_channel),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    settings = recipe.model_dump(mode="json", exclude={"name", "model", "model_sha256"})
+    return {
+        "tiles": tiles,
+        "recipe": settings,
+        "weights_sha256": weights_sha256,
+        "shard_tiles": shard_tiles,
+        "pixel_offset": pixel_offset,
+        "versions": library_versions("cellpose", "torch", "numpy", "zarr", "pyarrow"),
+    }

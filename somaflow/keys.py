@@ -1,0 +1,100 @@
+"""Content keys: equal work finds its own result, different work never overwrites it.
+
+A key is the hash of everything that shapes a result: input files by content, parameters, the
+weights' sha256, the code version of the step and the libraries that compute it. The same key names
+the folder on disk and is the Prefect cache key.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from somaflow.errors import TileError
+from somaflow.files import hash_file, write_bytes
+
+# Raise a number when the code of that step changes what it produces.
+STEP_VERSIONS = {"prepare": 1, "evaluate": 1, "infer": 1}
+_KEY_LENGTH = 20
+# A file changed within this time of being hashed may change again without its mtime moving on.
+_MTIME_GRAIN_NS = 2_000_000_000
+
+
+def content_key(step: str, **parts: Any) -> str:
+    """The key of one piece of work: 20 hex digits.
+
+    Args:
+        step: a name in `STEP_VERSIONS`; its number is part of the key.
+        **parts: everything else that shapes the result; must survive JSON.
+    """
+    content = {"step": step, "step_version": STEP_VERSIONS[step], **parts}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]
+
+
+def library_versions(*names: str) -> dict[str, str]:
+    """Installed versions of the distributions that shape a result."""
+    return {name: version(name) for name in names}
+
+
+def table_digest(table: pd.DataFrame) -> str:
+    """sha256 of a table's column names and values (as CSV), independent of its index."""
+    return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
+
+
+def fingerprint_files(paths: Iterable[str], index_path: Path) -> dict[str, str]:
+    """sha256 of each file, read again only where its size or modification time has changed.
+
+    Args:
+        paths: absolute paths; an empty string (an absent channel) maps to "absent".
+        index_path: parquet file that remembers (path, size, mtime_ns, sha256) between runs.
+
+    Raises:
+        TileError: if a file is gone or cannot be read.
+    """
+    wanted = sorted(set(paths) - {""})
+    known = _read_index(index_path)
+    with ThreadPoolExecutor(max_workers=4) as pool:  # hashing releases the GIL
+        rows = list(pool.map(lambda path: _fingerprint(path, known), wanted))
+    fresh = {path: row for path, row in zip(wanted, rows, strict=True) if row[3]}
+    if any(known.get(path) != row[:3] for path, row in fresh.items()):
+        _write_index({**known, **{path: row[:3] for path, row in fresh.items()}}, index_path)
+    return {"": "absent", **{path: row[2] for path, row in zip(wanted, rows, strict=True)}}
+
+
+def _fingerprint(
+    path: str, known: Mapping[str, tuple[int, int, str]]
+) -> tuple[int, int, str, bool]:
+    """(size, mtime_ns, sha256, whether the file is old enough to be remembered)."""
+    try:
+        stat = Path(path).stat()
+        seen = known.get(path)
+        if seen is not None and seen[:2] == (stat.st_size, stat.st_mtime_ns):
+            return (*seen, True)
+        settled = time.time_ns() - stat.st_mtime_ns > _MTIME_GRAIN_NS
+        return (stat.st_size, stat.st_mtime_ns, hash_file(Path(path)), settled)
+    except OSError as error:
+        raise TileError(
+            f"input file must be readable, got {error.strerror} for {path}; "
+            "restore it or run e0-prepare again to take its tile out"
+        ) from error
+
+
+def _read_index(index_path: Path) -> dict[str, tuple[int, int, str]]:
+    if not index_path.exists():
+        return {}
+    table = pd.read_parquet(index_path)
+    values = zip(table.size_bytes, table.mtime_ns, table.sha256, strict=True)
+    return dict(zip(table.path, ((int(s), int(m), str(h)) for s, m, h in values), strict=True))
+
+
+def _write_index(index: Mapping[str, tuple[int, int, str]], index_path: Path) -> None:
+    rows = [(path, *index[path]) for path in sorted(index)]
+    table = pd.DataFrame(rows, columns=["path", "size_bytes", "mtime_ns", "sha256"])
+    write_bytes(index_path, table.to_parquet(index=False))

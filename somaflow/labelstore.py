@@ -1,0 +1,136 @@
+"""Labels of all tiles in sharded zarr arrays, one array a tile shape, one chunk a tile.
+
+A shard's bytes are encoded in memory by zarr itself and then written like every other file here:
+temporary name, fsync, rename. So no shard on disk is ever torn, two writers of one shard write the
+same bytes, and its checksum is known before it is committed.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import zarr
+from zarr.storage import MemoryStore
+
+from somaflow.errors import StoreError
+from somaflow.files import write_bytes
+from somaflow.ledger import read_plan, read_record
+from somaflow.paths import RunPaths
+
+Labels = npt.NDArray[np.uint32]
+
+
+def create_arrays(paths: RunPaths, key: str, plan: pd.DataFrame, shard_tiles: int) -> None:
+    """Writes the metadata of each label array in the plan; the same bytes for the same plan."""
+    for array, rows in plan.groupby("array", sort=False):
+        height_px, width_px = int(rows.height_px.iloc[0]), int(rows.width_px.iloc[0])
+        encoded, _ = _memory_array(len(rows), height_px, width_px, shard_tiles)
+        target = paths.label_array(key, str(array)) / "zarr.json"
+        content = encoded["zarr.json"].to_bytes()
+        if not target.exists() or target.read_bytes() != content:
+            write_bytes(target, content)
+
+
+def encode_shard(labels: list[Labels], shard_tiles: int) -> bytes:
+    """The bytes of one shard file.
+
+    Args:
+        labels: up to `shard_tiles` label images (Y, X) uint32, all of one shape; missing ones at
+            the end of the last shard are stored empty.
+        shard_tiles: tiles per shard.
+    """
+    height_px, width_px = labels[0].shape
+    encoded, array = _memory_array(shard_tiles, height_px, width_px, shard_tiles)
+    block = np.zeros((shard_tiles, height_px, width_px), dtype=np.uint32)
+    for place, tile_labels in enumerate(labels):
+        block[place] = tile_labels
+    array[:] = block
+    return encoded["c/0/0/0"].to_bytes()
+
+
+class LabelStore:
+    """Label images of one inference, by tile.
+
+    Attributes:
+        paths: of the study.
+        key: of the inference.
+        tile_ids: all tiles of the inference, segmented or not.
+    """
+
+    def __init__(self, paths: RunPaths, key: str) -> None:
+        """Opens the labels of the inference `key`."""
+        self.paths = paths
+        self.key = key
+        plan = read_plan(paths, key)
+        self.tile_ids: list[str] = plan["tile_id"].tolist()
+        places = zip(plan["array"], plan["position"], plan["shard"], strict=True)
+        self._places = {
+            tile_id: (str(array), int(position), int(shard))
+            for tile_id, (array, position, shard) in zip(self.tile_ids, places, strict=True)
+        }
+        self._arrays: dict[str, zarr.Array] = {}
+
+    def __len__(self) -> int:
+        """Number of tiles in the inference."""
+        return len(self.tile_ids)
+
+    def read(self, tile_id: str) -> Labels:
+        """The tile's labels, (Y, X) uint32, 0 = background.
+
+        Raises:
+            StoreError: for an unknown tile, one not segmented yet, or one that was quarantined.
+        """
+        if tile_id not in self._places:
+            raise StoreError(
+                f"tile_id must be one of the {len(self)} tiles of inference {self.key}, "
+                f"got {tile_id!r}; see .tile_ids"
+            )
+        array, position, shard = self._places[tile_id]
+        self._require_segmented(tile_id, shard)
+        if array not in self._arrays:
+            self._arrays[array] = zarr.open_array(self.paths.label_array(self.key, array), mode="r")
+        return np.asarray(self._arrays[array][position], dtype=np.uint32)
+
+    def _require_segmented(self, tile_id: str, shard: int) -> None:
+        record = read_record(self.paths.record(self.key, shard))
+        if record is None:
+            raise StoreError(
+                f"tile must be segmented before its labels are read, {tile_id} lies in shard "
+                f"{shard}, which is not done; run e5-inference"
+            )
+        entry = next(tile for tile in record.tiles if tile.tile_id == tile_id)
+        if entry.quarantined:
+            raise StoreError(f"{tile_id} has no labels, it was quarantined: {entry.quarantined}")
+
+
+def open_labels(path: Path | str) -> LabelStore:
+    """Opens the labels of an inference.
+
+    Args:
+        path: `<output>/labels/<key>`, or an array in it.
+
+    Raises:
+        StoreError: if that is not a label folder of a study.
+    """
+    return LabelStore(*RunPaths.of_labels(Path(path)))
+
+
+def _memory_array(
+    n_tiles: int, height_px: int, width_px: int, shard_tiles: int
+) -> tuple[dict[str, Any], zarr.Array]:
+    """A new array in memory, and the mapping that holds its encoded files by name."""
+    encoded: dict[str, Any] = {}
+    array = zarr.create_array(
+        MemoryStore(encoded),
+        shape=(n_tiles, height_px, width_px),
+        chunks=(1, height_px, width_px),
+        shards=(shard_tiles, height_px, width_px),
+        dtype="uint32",
+        fill_value=0,
+        dimension_names=("tile", "y", "x"),
+        # An all-zero shard must exist too: «file exists» and its checksum are part of the record.
+        config={"write_empty_chunks": True},
+    )
+    return encoded, array

@@ -1,0 +1,132 @@
+"""One object owns every path below a study's output folder; nothing else joins them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from somaflow.errors import StoreError
+from somaflow.files import hash_file, write_bytes
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Where everything of one study lies.
+
+    Attributes:
+        output: the study's output folder, absolute.
+    """
+
+    output: Path
+
+    @property
+    def study(self) -> Path:
+        """The study as it was run, defaults filled in, with versions."""
+        return self.output / "study.yaml"
+
+    @property
+    def tiles(self) -> Path:
+        """One row a tile, refused ones with their reason."""
+        return self.output / "tiles.parquet"
+
+    @property
+    def splits(self) -> Path:
+        """Donors (or, without donors, tiles) per split."""
+        return self.output / "splits.yaml"
+
+    @property
+    def fingerprints(self) -> Path:
+        """What input files hashed to when they were last read."""
+        return self.output / "fingerprints.parquet"
+
+    @property
+    def task_results(self) -> Path:
+        """Results that Prefect keeps for its task cache."""
+        return self.output / "task-results"
+
+    def prepared(self, key: str) -> Path:
+        """Cellpose-ready images and labels, a folder a split."""
+        return self.output / "prepared" / key
+
+    def evaluation(self, key: str) -> Path:
+        """Counts, one row an image."""
+        return self.output / "evaluations" / f"{key}.parquet"
+
+    def scores(self, key: str) -> Path:
+        """Summaries of the counts beside it, as a table people read."""
+        return self.output / "evaluations" / f"{key}.scores.tsv"
+
+    def overlays(self, key: str) -> Path:
+        """Pictures of labels on images."""
+        return self.output / "overlays" / key
+
+    def labels(self, key: str) -> Path:
+        """Folder of label arrays, one a tile shape."""
+        return self.output / "labels" / key
+
+    def label_array(self, key: str, array: str) -> Path:
+        """The zarr array of one tile shape, for example `1040x1388`."""
+        return self.labels(key) / f"{array}.zarr"
+
+    def label_shard(self, key: str, array: str, index: int) -> Path:
+        """The file of one shard inside the array; the name is zarr v3's default chunk key."""
+        return self.label_array(key, array) / "c" / str(index) / "0" / "0"
+
+    def cells(self, key: str, shard: int) -> Path:
+        """One row a cell of the shard."""
+        return self.output / "cells" / key / f"shard-{shard:05d}.parquet"
+
+    def cells_folder(self, key: str) -> Path:
+        """All cell files of one inference; pandas and pyarrow read the folder as one table."""
+        return self.output / "cells" / key
+
+    def record(self, key: str, shard: int) -> Path:
+        """The shard's commit record, written last."""
+        return self.ledger(key) / f"shard-{shard:05d}.json"
+
+    def ledger(self, key: str) -> Path:
+        """Commit records of one inference, with its plan."""
+        return self.output / "ledger" / key
+
+    def plan(self, key: str) -> Path:
+        """Which tile lies in which shard, at which place."""
+        return self.ledger(key) / "plan.parquet"
+
+    def run_record(self, key: str) -> Path:
+        """What the inference was: model, recipe, versions."""
+        return self.ledger(key) / "run.json"
+
+    def inference_keys(self) -> list[str]:
+        """Keys of all inferences that have a plan, in order of name."""
+        return sorted(path.parent.name for path in (self.output / "ledger").glob("*/plan.parquet"))
+
+    @classmethod
+    def of_labels(cls, path: Path) -> tuple["RunPaths", str]:
+        """The paths and the key that a label folder, or an array in it, belongs to.
+
+        Raises:
+            StoreError: if the folder does not lie in `<output>/labels/<key>`.
+        """
+        folder = path.resolve()
+        if folder.suffix == ".zarr":
+            folder = folder.parent
+        paths, key = cls(folder.parent.parent), folder.name
+        if folder.parent.name != "labels" or not paths.plan(key).exists():
+            raise StoreError(
+                f"labels must lie in <output>/labels/<key> beside their ledger, found {path}; "
+                "pass that folder as somaflow e5-inference wrote it"
+            )
+        return paths, key
+
+    def write_current(self, path: Path, content: bytes) -> bool:
+        """Writes one of the few files whose name holds no key, keeping a former version.
+
+        A file with other content is first copied to `previous/`, under its own hash, so nothing
+        that an earlier result was made from is ever lost. Returns whether anything was written.
+        """
+        if path.exists():
+            former = path.read_bytes()
+            if former == content:
+                return False
+            name = f"{path.stem}-{hash_file(path)[:12]}{path.suffix}"
+            write_bytes(self.output / "previous" / name, former)
+        write_bytes(path, content)
+        return True

@@ -1,0 +1,222 @@
+"""A study: where tiles, labels, donors and traits are, what to do with them, where outputs go.
+
+Enters a YAML file (or its path, or a mapping); leaves a validated `Study` with absolute paths. The
+class's JSON schema is the dashboard's form, so every field has its help here. Refuses unknown
+fields, values out of range and files that are not YAML, all problems in one message.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+import somaflow
+from somaflow.errors import StudyError
+from somaflow.keys import library_versions
+from somaflow.paths import RunPaths
+from somaflow.recipes import Recipe
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class TileSource(_Settings):
+    """A folder (or manifest) of tiles, and how its files are named."""
+
+    root: Path
+    """Folder that holds the tiles; for the layout `manifest`, the CSV file."""
+    layout: Literal["rosmap", "flat", "manifest"] = "rosmap"
+    """`rosmap`: marker/marker/donor/region folders; `flat`: gfap_1.tiff + gfap_1_marker.tiff;
+    `manifest`: a CSV that names each file."""
+    donor_table: Path | None = None
+    """CSV with columns tile_id,donor, for layouts whose names do not tell the donor."""
+    pixel_offset: int = Field(default=0, ge=0)
+    """Subtracted from every pixel (32768 for 16-bit files written as if they were signed)."""
+    renumber_labels: bool = False
+    """Accept label files whose ids have gaps, and renumber them 1..N."""
+
+
+class SplitSettings(_Settings):
+    """How labelled tiles are divided into train, val and test."""
+
+    level: Literal["donor", "image"] = "donor"
+    """`donor`: all tiles of a donor on one side. `image`: for data without donor identity; scores
+    are then named image-level everywhere."""
+    train: float = Field(default=0.6, gt=0, lt=1)
+    """Share of the labelled tiles for training."""
+    val: float = Field(default=0.2, gt=0, lt=1)
+    """Share for choosing epochs, thresholds and gates."""
+    test: float = Field(default=0.2, gt=0, lt=1)
+    """Share that is scored once, when everything is chosen."""
+    file: Path | None = None
+    """A splits.yaml made elsewhere, used as it is instead of drawing new splits."""
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """Share of the labelled tiles per split."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    @model_validator(mode="after")
+    def _check_sum(self) -> "SplitSettings":
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train + val + test must be 1, got {total:g}")
+        return self
+
+
+class Study(_Settings):
+    """Everything somaflow needs to know about one study."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$", max_length=80)
+    """Short name, shown in run names on the dashboard."""
+    tiles: TileSource
+    """The tiles to segment."""
+    labelled: TileSource | None = None
+    """Labelled tiles, where they lie apart; otherwise those of `tiles` that have labels."""
+    traits: Path | None = None
+    """CSV of donor-level variables; used by the donor statistics."""
+    output: Path
+    """Folder for all results; made if absent."""
+    markers: list[str] | None = None
+    """Markers to use; empty means those the layout knows, or all that a manifest names."""
+    splits: SplitSettings = SplitSettings()
+    """Train, val and test."""
+    recipes: list[Recipe] = Field(default=[Recipe()], min_length=1)
+    """What to evaluate: weights, thresholds and gate, each under its own name."""
+    inference_recipe: str = "baseline"
+    """Name of the recipe that segments all tiles."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """`auto` uses a GPU where there is one; `cuda` fails where there is none."""
+    bad_tiles: Literal["quarantine", "fail"] = "quarantine"
+    """What to do with unlabelled tiles that cannot be used: set them aside, counted and with their
+    reason, or stop. A bad labelled tile always stops e0-prepare."""
+    shard_tiles: int = Field(default=64, ge=1, le=4096)
+    """Tiles that one task segments and commits together."""
+    iou_threshold: float = Field(default=0.5, gt=0, le=1)
+    """Overlap (intersection over union) from which a predicted cell counts as found."""
+    n_resamples: int = Field(default=2000, ge=100, le=100_000)
+    """Bootstrap resamples behind each interval."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of splits and resampling."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_path(cls, value: Any) -> Any:
+        """Lets a deployment be given the path of a study file in place of its content."""
+        if isinstance(value, str | Path):
+            return _read_resolved(Path(value))
+        return value
+
+    @model_validator(mode="after")
+    def _check_recipes(self) -> "Study":
+        names = [recipe.name for recipe in self.recipes]
+        if len(set(names)) < len(names):
+            raise ValueError(f"recipe names must be unique, got {', '.join(names)}")
+        if self.inference_recipe not in names:
+            raise ValueError(
+                f"inference_recipe must be one of the recipes ({', '.join(names)}), "
+                f"got {self.inference_recipe!r}"
+            )
+        return self
+
+    @property
+    def paths(self) -> RunPaths:
+        """Where the results of this study lie."""
+        return RunPaths(self.output)
+
+    @property
+    def labelled_source(self) -> TileSource:
+        """Where labelled tiles come from."""
+        return self.labelled or self.tiles
+
+    def recipe(self, name: str) -> Recipe:
+        """The recipe of that name.
+
+        Raises:
+            StudyError: if there is none.
+        """
+        for recipe in self.recipes:
+            if recipe.name == name:
+                return recipe
+        known = ", ".join(recipe.name for recipe in self.recipes)
+        raise StudyError(f"recipe must be one of {known}, got {name!r}")
+
+
+def load_study(path: Path | str) -> Study:
+    """Reads a study file; relative paths in it start at the file's own folder.
+
+    Raises:
+        StudyError: one message with a line for every problem in the file.
+    """
+    path = Path(path)
+    content = _read_resolved(path)
+    try:
+        return Study.model_validate(content)
+    except ValidationError as error:
+        problems = [
+            f"  {'.'.join(str(part) for part in item['loc']) or 'study'}: {item['msg']}, "
+            f"got {_shorten(item['input'])}"
+            for item in error.errors()
+        ]
+        raise StudyError(
+            f"{path}: {len(problems)} value(s) must be changed:\n" + "\n".join(problems)
+        ) from error
+
+
+def dump_study(study: Study) -> str:
+    """The study as YAML with defaults filled in and the versions that run it."""
+    versions = library_versions("cellpose", "torch", "numpy", "zarr", "prefect", "dask")
+    header = ", ".join(f"{name} {number}" for name, number in versions.items())
+    body = yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return f"# As run by somaflow {somaflow.__version__} ({header})\n{body}"
+
+
+def _read_resolved(path: Path) -> Any:
+    if not path.is_file():
+        raise StudyError(
+            f"study must be a YAML file, found none at {path}; `somaflow init DIR` writes one"
+        )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StudyError(f"study must be a YAML file, {path} is not: {error}") from error
+    if not isinstance(content, dict):
+        raise StudyError(f"study must be a YAML mapping of fields, {path} holds {content!r:.60}")
+    return _resolve_paths(content, path.resolve().parent)
+
+
+def _resolve_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The same mapping with every path in it absolute."""
+    resolved = dict(content)
+    for name in ("traits", "output"):
+        resolved[name] = _absolute(content.get(name), folder)
+    for name in ("tiles", "labelled", "splits"):
+        if isinstance(section := content.get(name), dict):
+            resolved[name] = {
+                key: _absolute(value, folder) if key in ("root", "donor_table", "file") else value
+                for key, value in section.items()
+            }
+    if isinstance(recipes := content.get("recipes"), list):
+        resolved["recipes"] = [_resolve_model(recipe, folder) for recipe in recipes]
+    return {key: value for key, value in resolved.items() if value is not None}
+
+
+def _resolve_model(recipe: Any, folder: Path) -> Any:
+    """A model with a slash or a suffix is a file; a bare word is a model's name."""
+    if isinstance(recipe, dict) and isinstance(model := recipe.get("model"), str):
+        is_file = "/" in model or Path(model).suffix != ""
+        return {**recipe, "model": str(_absolute(model, folder)) if is_file else model}
+    return recipe
+
+
+def _absolute(value: Any, folder: Path) -> Any:
+    if not isinstance(value, str) or not value:
+        return value
+    return str((folder / Path(value).expanduser()).resolve())
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,67 @@
+"""The study file that `somaflow init` writes for people to fill in."""
+
+from pathlib import Path
+
+from somaflow.errors import StudyError
+from somaflow.files import write_text
+
+_TEMPLATE = """\
+# A somaflow study. Paths may be relative to this file. `somaflow check study.yaml` lists every
+# problem at once; `somaflow run study study.yaml` does the work.
+name: my-study
+
+# The tiles to segment.
+#   rosmap    root/GFAP/GFAP/<donor>/<Grey|White>/Snap-1.tiff_files/Snap-1_b0c0...tiff and b0c1
+#   flat      root/gfap_1.tiff, gfap_1_marker.tiff, gfap_1_cellbodies.npy
+#   manifest  root is a CSV with columns tile_id, marker, dapi_path, marker_path and, if you have
+#             them, donor, region, labels_path, dapi_channel, marker_channel
+tiles:
+  root: tiles
+  layout: rosmap
+
+# Labelled tiles, if they lie apart. Their numbers are no donors: name the donors in a CSV with
+# columns tile_id,donor. Remove this part if the tiles above have labels, or if you have none.
+labelled:
+  root: labelled
+  layout: flat
+  donor_table: labelled/donors.csv
+
+# Donor-level variables, one row a donor; used by the donor statistics.
+# traits: traits.csv
+
+# All results; made if absent.
+output: output
+
+# Train, val and test by donor. Without donors, say `level: image`: scores are then named so.
+splits:
+  level: donor
+  train: 0.6
+  val: 0.2
+  test: 0.2
+
+# What to score. `tiny` is embedded; `cpsam_v2` is fetched by Cellpose; a path is a checkpoint.
+recipes:
+  - name: baseline
+    model: tiny
+    flow_threshold: 0.4
+    cellprob_threshold: 0.0
+    min_size_px: 15
+inference_recipe: baseline
+
+# auto: a GPU where there is one; cuda: fail where there is none; cpu.
+device: auto
+seed: 0
+"""
+
+
+def write_template(folder: Path) -> Path:
+    """Writes `<folder>/study.yaml` and returns its path.
+
+    Raises:
+        StudyError: if there is one already; it is left as it is.
+    """
+    path = folder / "study.yaml"
+    if path.exists():
+        raise StudyError(f"init must not overwrite a study, {path} exists; choose another folder")
+    write_text(path, _TEMPLATE)
+    return path

@@ -1,0 +1,45 @@
+"""Whether a task runs again: its content key decides, and the disk has the last word."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import Task
+from prefect.client.schemas.objects import State, TaskRun
+
+from somaflow.errors import DeviceError, LabelsError, ModelError, OutputError, TileError
+
+# Trying again cannot mend these; a person must.
+_FINAL_ERRORS = (TileError, LabelsError, ModelError, DeviceError, OutputError)
+
+
+def keyed(task: Task[Any, Any], key: str, results: Path, on_disk: bool) -> Task[Any, Any]:
+    """The task under a content key: run once for that key, a lookup from then on.
+
+    The result is kept in the study's own folder, so it is shared by every worker and flow run, and
+    goes when the study goes. Where the files that the task made are no longer on disk, the cached
+    result is void and the task runs again.
+
+    Args:
+        task: to be submitted.
+        key: hash of everything that shapes the result.
+        results: `RunPaths.task_results`.
+        on_disk: whether what the task writes is there, whole.
+    """
+    name = f"{task.name}-{key}"
+    return task.with_options(
+        cache_key_fn=lambda _context, _parameters: name,
+        persist_result=True,
+        result_storage=results,
+        refresh_cache=not on_disk,
+    )
+
+
+def can_heal(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failed task is worth a retry; bad input and full disks are not."""
+    try:
+        state.result(raise_on_failure=True)
+    except _FINAL_ERRORS:
+        return False
+    except Exception:  # noqa: BLE001 - the failure is the task's own and stays its state
+        return True
+    return False

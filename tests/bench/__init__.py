@@ -1,0 +1,1 @@
+"""Comparisons with what people use today: `python -m tests.bench.run`."""

@@ -1,0 +1,86 @@
+"""Compares somaflow with what people use today and writes one JSON file, a row a comparison.
+
+Run it as ``python -m tests.bench.run [--out bench.json] [--only NAME]``. A row says name, ours_s,
+theirs_s (medians), ratio (theirs / ours), equal (the results agreed in this very run), theirs
+(what it is) and machine. To add a comparison, write a function that returns such a row without
+the machine, and list it in `BENCHES`.
+"""
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from somaflow.files import write_text
+from tests.bench.counting import bench_count_matches
+from tests.bench.discovery import compare_discovery
+from tests.bench.features import bench_measure_cells
+
+BENCHES: dict[str, Callable[[], dict[str, object]]] = {
+    "count_matches": bench_count_matches,
+    "measure_cells": bench_measure_cells,
+    "discover_tiles": compare_discovery,
+}
+_LIBRARIES = ("cellpose", "numba", "numpy", "pandas", "scikit-image", "scipy", "torch", "zarr")
+
+
+def run_benches(names: list[str], out: Path) -> list[dict[str, object]]:
+    """Runs the named comparisons one after the other and writes the rows to `out` as JSON."""
+    _use_one_thread()
+    machine = describe_machine()
+    rows = []
+    for name in names:
+        row = BENCHES[name]() | {"machine": machine}
+        print(
+            f"{row['name']}: ours {row['ours_s']:.4g} s, theirs {row['theirs_s']:.4g} s, "
+            f"ratio {row['ratio']:.3g}, equal {row['equal']}"
+        )
+        rows.append(row)
+    write_text(out, json.dumps(rows, indent=2) + "\n")
+    return rows
+
+
+def describe_machine() -> dict[str, object]:
+    """Returns CPU model, cores this process may use, Python and library versions."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "python": platform.python_version(),
+        "libraries": {name: metadata.version(name) for name in _LIBRARIES},
+    }
+
+
+def _cpu_model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _use_one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def main() -> None:
+    """Reads the command line, runs and fails if any comparison did not agree."""
+    parser = argparse.ArgumentParser(description="somaflow against what people use today")
+    parser.add_argument("--out", type=Path, default=Path("bench.json"))
+    parser.add_argument("--only", choices=sorted(BENCHES), action="append")
+    arguments = parser.parse_args()
+    rows = run_benches(arguments.only or list(BENCHES), arguments.out)
+    unequal = [str(row["name"]) for row in rows if not row["equal"]]
+    if unequal:
+        raise SystemExit(f"results must be equal to be compared, differ in: {', '.join(unequal)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from somaflow.evaluation import count_matches
+from tests.bench import run
+from tests.bench.counting import bench_count_matches
+from tests.bench.features import bench_measure_cells
+from tests.bench.labels import jitter_labels, make_ellipses
+
+ROW = {"name", "ours_s", "theirs_s", "ratio", "equal", "theirs"}
+
+
+@pytest.mark.parametrize("bench", [bench_count_matches, bench_measure_cells])
+def test_bench_returns_a_row_of_equal_results(bench: object) -> None:
+    """A comparison on a small tile has all fields, and both sides agree."""
+    row = bench(n_cells=12, size_px=128)  # type: ignore[operator]
+
+    assert set(row) == ROW
+    assert row["equal"] is True
+
+
+def test_run_benches_writes_one_json_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is a list with a row a comparison, each with the machine it ran on."""
+    row = {"name": "a", "ours_s": 1.0, "theirs_s": 3.0, "ratio": 3.0, "equal": True, "theirs": "b"}
+    monkeypatch.setattr(run, "BENCHES", {"a": lambda: row})
+
+    run.run_benches(["a"], tmp_path / "bench.json")
+    written = json.loads((tmp_path / "bench.json").read_text())
+    assert [row | {"machine": run.describe_machine()}] == written
+    assert {"cpu", "cores", "python", "libraries"} == set(written[0]["machine"])
+
+
+@pytest.mark.parametrize("n_cells", [1, 17, 500])
+def test_make_ellipses_makes_as_many_cells_as_asked(n_cells: int) -> None:
+    """Touching cells may overpaint each other but never away."""
+    labels = make_ellipses(n_cells, (512, 640))
+
+    np.testing.assert_array_equal(np.unique(labels), np.arange(n_cells + 1))
+
+
+def test_jitter_labels_is_a_middling_prediction() -> None:
+    """Some cells match, some do not: a comparison on it exercises all counts."""
+    reference = make_ellipses(200, (512, 512))
+
+    counts = count_matches(reference, jitter_labels(reference))
+    assert min(counts.tp, counts.fp, counts.fn) > 10

@@ -1,0 +1,69 @@
+"""One real Prefect server for all flow tests, and one small synthetic study to copy."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.server import temporary_server
+from somaflow.synthetic import write_study
+from tests.conftest import REPOSITORY
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real server that ends with the session."""
+    with temporary_server(tmp_path_factory.mktemp("prefect")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def environment(api_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a process that talks to that server and to no other."""
+    return {
+        **os.environ,
+        "PREFECT_API_URL": api_url,
+        "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect-client")),
+        "DO_NOT_TRACK": "1",
+    }
+
+
+@pytest.fixture(scope="session")
+def somaflow(environment: dict[str, str]) -> Run:
+    """Runs the command line as a user would and returns what it printed."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "somaflow", *map(str, arguments)],
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def synthetic_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small synthetic study; not to be written to."""
+    folder = tmp_path_factory.mktemp("synthetic") / "study"
+    write_study(folder, n_donors=4, n_tiles=32, height_px=160, width_px=160, labelled_tiles=16)
+    study = folder / "study.yaml"
+    study.write_text(study.read_text() + "\nshard_tiles: 8\nn_resamples: 200\n")
+    return folder
+
+
+@pytest.fixture
+def study(synthetic_study: Path, tmp_path: Path) -> Path:
+    """A study file of one's own on a copy of the synthetic study."""
+    folder = tmp_path / "study"
+    shutil.copytree(synthetic_study, folder)
+    return folder / "study.yaml"

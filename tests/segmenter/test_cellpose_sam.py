@@ -1,0 +1,96 @@
+"""The boundary with Cellpose's real CPSAM class, built around a small image encoder."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import segment_anything
+import torch
+from cellpose.vit import CPSAM
+from segment_anything.modeling import ImageEncoderViT
+
+from somaflow.errors import ModelError
+from somaflow.recipes import Recipe
+from somaflow.segmenter import load_segmenter, prepare_input
+from somaflow.synthetic.nuclei import draw_nuclei
+
+
+def build_small_sam(_checkpoint=None):
+    """What segment_anything gives for "vit_l", 2 blocks of 16 features instead of 24 of 1024."""
+    encoder = ImageEncoderViT(
+        depth=2,
+        embed_dim=16,
+        num_heads=2,
+        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+        use_rel_pos=True,
+        global_attn_indexes=[1],
+        window_size=14,
+        out_chans=256,
+    )
+    return SimpleNamespace(image_encoder=encoder)
+
+
+@pytest.fixture
+def checkpoint(tmp_path, monkeypatch):
+    """Random weights of a small CPSAM, and the registry that builds it."""
+    monkeypatch.setitem(segment_anything.sam_model_registry, "vit_l", build_small_sam)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = CPSAM()
+        # Some positive logits and strong flows, so that random weights give cells.
+        torch.nn.init.normal_(net.out.weight, std=0.3)
+    path = tmp_path / "cpsam_small"
+    net.save_model(path)
+    return path
+
+
+def test_cellpose_sam_checkpoint_segments_as_cellpose_does(checkpoint):
+    """A CPSAM file is recognised, loaded whole and gives Cellpose's own labels."""
+    tile = draw_nuclei(np.random.default_rng(4), (120, 140))[0]
+    # Random weights make no flow that the check would let pass.
+    recipe = Recipe(flow_threshold=0, min_size_px=5)
+
+    segmenter = load_segmenter(checkpoint, device="cpu")
+    [labels] = segmenter.segment([tile], recipe)
+
+    saved = torch.load(checkpoint, weights_only=True)
+    loaded = segmenter.cellpose_model.net.state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in saved.items())
+    expected = segmenter.cellpose_model.eval(
+        prepare_input(tile), channel_axis=0, flow_threshold=0, min_size=5
+    )[0]
+    np.testing.assert_array_equal(expected, labels)
+    assert labels.max() > 0
+
+
+def test_cellpose_sam_labels_equal_cellpose_own_loading(checkpoint):
+    """Labels are those of a CellposeModel that loaded the same file by itself."""
+    from cellpose.models import CellposeModel
+
+    tile = draw_nuclei(np.random.default_rng(4), (120, 140))[0]
+    theirs = CellposeModel(pretrained_model=str(checkpoint), use_bfloat16=False)
+
+    segmenter = load_segmenter(checkpoint, device="cpu")
+    [labels] = segmenter.segment([tile], Recipe(flow_threshold=0))
+
+    expected = theirs.eval(prepare_input(tile), channel_axis=0, flow_threshold=0)[0]
+    np.testing.assert_array_equal(expected, labels)
+    assert labels.max() > 0
+
+
+def test_cellpose_sam_runs_in_float32_on_the_cpu(checkpoint):
+    """On a CPU the net keeps float32, since bfloat16 is several times slower there."""
+    net = load_segmenter(checkpoint, device="cpu").cellpose_model.net
+
+    assert {torch.float32} == {value.dtype for value in net.parameters()}
+
+
+def test_small_encoder_is_refused_by_the_real_architecture(checkpoint, monkeypatch):
+    """Weights of a smaller encoder never end up half-loaded in the full one."""
+    monkeypatch.undo()
+
+    with pytest.raises(ModelError, match="of another shape") as caught:
+        load_segmenter(checkpoint, device="cpu")
+
+    assert "missing" in str(caught.value)

@@ -1,0 +1,1 @@
+"""Tests of the splits: assignment, the file, resemblance and the audit."""

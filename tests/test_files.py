@@ -1,0 +1,67 @@
+"""Files are whole or absent."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from somaflow.errors import OutputError
+from somaflow.files import hash_file, make_folder, sweep_temporaries, write_bytes
+
+EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_write_bytes_returns_the_checksum_of_the_file(tmp_path: Path) -> None:
+    """The sha256 returned is that of the bytes on disk."""
+    assert EMPTY_SHA256 == write_bytes(tmp_path / "a" / "empty", b"")
+    assert write_bytes(tmp_path / "b", b"x") == hash_file(tmp_path / "b")
+
+
+def test_write_bytes_keeps_the_former_file_when_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that fails half-way leaves the former content and no temporary."""
+    path = tmp_path / "file"
+    write_bytes(path, b"former")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OutputError, match="the disk is full; free space and run again"):
+        write_bytes(path, b"new")
+    assert b"former" == path.read_bytes()
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_make_folder_names_the_file_in_the_way(tmp_path: Path) -> None:
+    """A file where a folder must be is one clear error."""
+    (tmp_path / "out").write_text("")
+    with pytest.raises(OutputError, match="a file stands where a folder must be"):
+        make_folder(tmp_path / "out" / "labels")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_write_bytes_to_a_forbidden_folder_is_refused(tmp_path: Path) -> None:
+    """A folder without write permission is one clear error."""
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="permission denied; choose an output folder"):
+        write_bytes(tmp_path / "file", b"")
+
+
+def test_sweep_removes_temporaries_of_dead_processes_alone(tmp_path: Path) -> None:
+    """What a killed writer left is removed; a living writer's file and results stay."""
+    script = (
+        "import os, sys, signal, pathlib, somaflow.files as files\n"
+        "os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "files.write_bytes(pathlib.Path(sys.argv[1]) / 'sub' / 'shard', b'half')\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    (orphan,) = (tmp_path / "sub").iterdir()
+    alive = orphan.with_name(orphan.name.replace(orphan.name.split("-")[-2], str(os.getpid())))
+    alive.write_bytes(b"being written")
+    write_bytes(tmp_path / "sub" / "result", b"whole")
+    assert [orphan] == sweep_temporaries(tmp_path)
+    assert {alive, tmp_path / "sub" / "result"} == set((tmp_path / "sub").iterdir())
