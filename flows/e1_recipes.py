@@ -19,6 +19,7 @@ from somaflow.inventory import find_prepared
 from somaflow.recipes import Recipe
 from somaflow.segmenter import weights_sha256
 from somaflow.study import Study
+from somaflow.tables import describe_scores, score_rows
 from tasks.caching import keyed
 from tasks.evaluation import draw_overlays, score_marker
 from tasks.reporting import Progress, show_table
@@ -52,7 +53,9 @@ def e1_recipes(study: Study, site: str = "laptop") -> dict[str, Any]:
         progress.close()
     counts = {name: pd.read_parquet(study.paths.evaluation(key)) for name, key in keys.items()}
     scores = scores_table(pd.concat(counts.values()), study.n_resamples, study.seed)
-    show_table("scores", scores, _describe(scores))
+    show_table(
+        "scores", pd.DataFrame(score_rows(scores)), describe_scores(scores, study.iou_threshold)
+    )
     get_run_logger().info("Scores in %s", study.paths.output / "evaluations")
     return {"evaluations": keys}
 
@@ -104,8 +107,3 @@ def _score(
     )
     scores = scores_table(counts, study.n_resamples, study.seed)
     write_text(paths.scores(key), scores.to_csv(sep="\t", index=False))
-
-
-def _describe(scores: pd.DataFrame) -> str:
-    unit = ", ".join(sorted(scores.bootstrap_unit.unique()))
-    return f"Scores per split and marker; intervals: 95 % {unit} bootstrap"

@@ -7,6 +7,7 @@ mistyped path and leaves renamed layers random (4.2.1.1, models.py and vit.py), 
 """
 
 import logging
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -61,7 +62,7 @@ class Segmenter:
         """Labels of each tile, (Y, X) uint32, 0 = background.
 
         Args:
-            tiles: arrays (2, Y, X), DAPI first, of any real dtype; they are left as they are.
+            tiles: arrays (2, Y, X), DAPI first, of any real dtype; left as they are.
             recipe: thresholds and gate; if it names a checksum, that of the loaded weights.
 
         Raises:
@@ -320,8 +321,9 @@ def _shorten(names: Collection[str]) -> str:
 @cache
 def _import_cellpose() -> tuple[Any, Any]:
     """``cellpose.models`` and ``cellpose.vit``; importing them takes 5 to 10 s."""
-    # Warnings would advise to install a net not used here, and report every empty tile.
+    # They would advise to install a net not used here, and report every empty tile.
     logging.getLogger("cellpose").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", "Sparse invariant checks are implicitly disabled")
     from cellpose import models, vit
 
     return models, vit

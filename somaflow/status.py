@@ -47,6 +47,7 @@ def describe_status(study: Study) -> str:
     lines += _describe_tiles(paths)
     for path in _newest_first(paths.output / "evaluations", "*.scores.tsv"):
         lines.append(f"scores       {path}")
+        lines.append(f"overlays     {paths.overlays(path.name.split('.')[0])}")
     statuses = [inference_status(paths, key) for key in paths.inference_keys()]
     for status in statuses:
         lines.append(

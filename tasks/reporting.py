@@ -1,8 +1,8 @@
 """What the dashboard and the terminal show: progress, score tables, lines about bad tiles."""
 
+import json
 import sys
 import time
-from typing import Any
 from uuid import UUID
 
 import pandas as pd
@@ -60,22 +60,12 @@ class Progress:
 
 
 def show_table(key: str, table: pd.DataFrame, description: str) -> None:
-    """Puts a table on the dashboard; numbers are rounded to three digits."""
-    rounded = table.round(3).astype(object).where(table.notna(), None)
-    create_table_artifact(key=key, table=_plain(rounded), description=description)
+    """Puts a table on the dashboard."""
+    rows = json.loads(table.to_json(orient="records"))  # plain numbers, None for NaN
+    create_table_artifact(key=key, table=rows, description=description)
 
 
 def show_lines(key: str, heading: str, lines: list[str]) -> None:
     """Puts a list on the dashboard, a line an item."""
     items = "\n".join(f"- `{line}`" for line in lines)
     create_markdown_artifact(key=key, markdown=f"# {heading}\n\n{items}\n", description=heading)
-
-
-def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {
-            str(name): getattr(value, "item", lambda value=value: value)()
-            for name, value in row.items()
-        }
-        for row in table.to_dict("records")
-    ]

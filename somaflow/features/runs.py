@@ -8,15 +8,13 @@ Refuses: anything but a 2-D array of integers >= 0.
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
 from somaflow.errors import LabelsError
 
 # Up to here a lookup table (4 bytes an id) is quicker than sorting; beyond it would fill memory.
 _LOOKUP_LIMIT = 4_000_000
-
-# Pixels compared at once: few enough that what is compared stays in a core's cache.
-_BLOCK_PX = 65_536
 
 
 @dataclass(frozen=True)
@@ -72,20 +70,22 @@ def run_starts(*images: np.ndarray) -> np.ndarray:
     Returns:
         (S,) int64, positions in the flattened image, ascending.
     """
-    height, width = images[0].shape
+    width = images[0].shape[1]
     if images[0].size == 0:
         return np.empty(0, dtype=np.int64)
-    n_rows = max(1, _BLOCK_PX // width)
-    starts = []
-    for top in range(0, height, n_rows):
-        first, *others = [image[top : top + n_rows].ravel() for image in images]
-        begins = np.ones(first.size, dtype=np.bool_)
-        np.not_equal(first[1:], first[:-1], out=begins[1:])
-        for other in others:
-            begins[1:] |= other[1:] != other[:-1]
-        begins[::width] = True
-        starts.append(np.flatnonzero(begins) + top * width)
-    return np.concatenate(starts)
+    begins = np.zeros(images[0].size, dtype=np.bool_)
+    begins[::width] = True
+    for image in images:
+        # Equality needs the bytes alone, so four unsigned types serve every integer and byte order.
+        _mark_changes(image.ravel().view(f"u{image.itemsize}"), begins)
+    return np.flatnonzero(begins)
+
+
+@numba.njit(cache=True)
+def _mark_changes(values: np.ndarray, begins: np.ndarray) -> None:
+    """Sets `begins` where a value differs from the one before; one vectorised pass."""
+    for place in range(1, values.size):
+        begins[place] |= values[place] != values[place - 1]
 
 
 def check_labels(labels: np.ndarray) -> np.ndarray:

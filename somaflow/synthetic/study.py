@@ -36,6 +36,8 @@ labelled: {{root: labelled, layout: flat, donor_table: labelled/donors.csv}}
 traits: traits.csv
 # Everything that somaflow writes goes here.
 output: output
+# Small shards, so that a small study shows its progress.
+shard_tiles: 16
 seed: {seed}
 """
 

@@ -16,13 +16,11 @@ from pathlib import Path
 
 from somaflow.files import write_text
 from tests.bench.counting import bench_count_matches
-from tests.bench.discovery import compare_discovery
 from tests.bench.features import bench_measure_cells
 
 BENCHES: dict[str, Callable[[], dict[str, object]]] = {
     "count_matches": bench_count_matches,
     "measure_cells": bench_measure_cells,
-    "discover_tiles": compare_discovery,
 }
 _LIBRARIES = ("cellpose", "numba", "numpy", "pandas", "scikit-image", "scipy", "torch", "zarr")
 

@@ -57,7 +57,8 @@ def synthetic_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic") / "study"
     write_study(folder, n_donors=4, n_tiles=32, height_px=160, width_px=160, labelled_tiles=16)
     study = folder / "study.yaml"
-    study.write_text(study.read_text() + "\nshard_tiles: 8\nn_resamples: 200\n")
+    text = study.read_text().replace("shard_tiles: 16", "shard_tiles: 8")
+    study.write_text(text + "\nn_resamples: 200\n")
     return folder
 
 

@@ -103,7 +103,7 @@ def test_dashboard_shows_progress_and_scores(finished: tuple[Path, str], api_url
     artifacts = {artifact["key"]: artifact for artifact in ask(api_url, "artifacts")}
     assert float(artifacts["tiles-segmented"]["data"]) == 100.0
     assert artifacts["tiles-segmented"]["type"] == "progress"
-    assert "f1_pooled" in artifacts["scores"]["data"]
+    assert "F1 pooled" in artifacts["scores"]["data"]
     assert {"splits", "inference", "tiles-scored"} <= set(artifacts)
 
 
