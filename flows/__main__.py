@@ -52,10 +52,11 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
         module, name = FLOWS[options.flow].split(":")
         getattr(import_module(module), name)(**parameters)
         return 0
-    with temporary_server(study.output / "prefect") as url:
-        print(f"Dashboard while this runs: {url.removesuffix('/api')}", flush=True)
+    with temporary_server(study.output / "prefect") as settings:
+        dashboard = settings["PREFECT_API_URL"].removesuffix("/api")
+        print(f"Dashboard while this runs: {dashboard}", flush=True)
         command = [sys.executable, "-m", "flows", *arguments]
-        environment = {**os.environ, "PREFECT_API_URL": url}
+        environment = {**os.environ, **settings}
         return subprocess.run(
             command, env=environment, preexec_fn=die_with_parent, check=False
         ).returncode

@@ -5,6 +5,7 @@ the command, even if that is killed.
 """
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,29 +17,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from somaflow.errors import OutputError
-from somaflow.files import make_folder
+from somaflow.files import make_folder, output_errors
 from somaflow.processes import die_with_parent
 
 _START_LIMIT_S = 180
 _STOP_LIMIT_S = 20
-_SETTINGS = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-    "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
-}
+_LEAST_FREE_BYTES = 1_000_000
 
 
 @contextmanager
-def temporary_server(home: Path) -> Iterator[str]:
-    """Starts a server with its database under `home`, yields its API's URL, and stops it.
+def temporary_server(home: Path) -> Iterator[dict[str, str]]:
+    """Starts a server with its database under `home`, yields settings to reach it, and stops it.
+
+    The settings are environment variables; PREFECT_API_URL is one of them.
 
     Raises:
         OutputError: if the server does not answer; the message quotes its last words.
     """
-    process, url, log = _start(home)
+    settings = _make_settings(home)
+    log = home / "server.log"
+    process = _start(settings, log)
     try:
-        _await(process, url, log)
-        yield url
+        _await(process, settings["PREFECT_API_URL"], log)
+        yield settings
     finally:
         process.terminate()
         try:
@@ -48,29 +49,32 @@ def temporary_server(home: Path) -> Iterator[str]:
             process.wait()
 
 
-def _start(home: Path) -> tuple[subprocess.Popen[bytes], str, Path]:
-    make_folder(home)
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    log = home / "server.log"
-    environment = {
-        **os.environ,
-        **_SETTINGS,
+def _make_settings(home: Path) -> dict[str, str]:
+    """What the server and its clients must agree on."""
+    address = f"http://127.0.0.1:{_free_port()}/api"
+    return {
         "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": url,
-        "PREFECT_UI_API_URL": url,
+        "PREFECT_API_URL": address,
+        "PREFECT_UI_API_URL": address,
+        "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
     }
-    command = [sys.executable, "-m", "prefect", "server", "start"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            env=environment,
+
+
+def _start(settings: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    make_folder(log.parent)
+    port = settings["PREFECT_API_URL"].removesuffix("/api").rsplit(":", 1)[1]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
+    with output_errors(log), log.open("wb") as output:
+        return subprocess.Popen(
+            [*command, "--port", port],
+            env={**os.environ, **settings},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C ends the flow first, then the server in good order
             preexec_fn=die_with_parent,
         )
-    return process, url, log
 
 
 def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -82,10 +86,16 @@ def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
                     return
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             time.sleep(0.3)
-    words = log.read_text(errors="replace").strip().splitlines()[-3:]
+    if shutil.disk_usage(log.parent).free < _LEAST_FREE_BYTES:
+        raise OutputError(
+            f"output must be writable, the disk of {log.parent} is full; free space (a server's "
+            "database takes 20 MB) and run again, finished work is kept"
+        )
+    lines = log.read_text(errors="replace").strip().splitlines()
+    errors = [line.strip() for line in lines if "Error" in line] or lines
     raise OutputError(
-        f"Prefect server must answer at {url}, it did not; last words in {log}: "
-        f"{' / '.join(words) or 'none'}"
+        f"Prefect server must answer at {url}, it did not; its log {log} ends with: "
+        f"{errors[-1] if errors else 'nothing'}"
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
+from rich import box
 from rich.table import Table
 
 _WORDS = ("recipe", "split", "marker")
@@ -43,7 +44,9 @@ def describe_scores(scores: pd.DataFrame, iou_threshold: float) -> str:
 
 def scores_as_text(scores: pd.DataFrame, iou_threshold: float) -> Table:
     """The score table for the terminal, rows over all markers in bold."""
-    table = Table(title=describe_scores(scores, iou_threshold))
+    table = Table(
+        title=describe_scores(scores, iou_threshold), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     rows = score_rows(scores)
     for name in rows[0] if rows else ():
         table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=True)

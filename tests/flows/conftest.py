@@ -19,8 +19,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="session")
 def api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real server that ends with the session."""
-    with temporary_server(tmp_path_factory.mktemp("prefect")) as url:
-        yield url
+    with temporary_server(tmp_path_factory.mktemp("prefect")) as settings:
+        yield settings["PREFECT_API_URL"]
 
 
 @pytest.fixture(scope="session")

@@ -103,16 +103,23 @@ def test_audit_finds_one_donor_spelled_in_two_ways():
     assert "00246264, 246264.0" in finding.detail
 
 
-def test_audit_counts_the_tiles_of_a_donor_that_image_level_splits_cut():
-    """Image-level splits of known donors report each donor and pair of splits once."""
+def test_audit_lets_image_level_splits_cut_donors_but_not_pixels():
+    """Image-level splits were chosen knowing that donors are cut; equal pixels are still found."""
     table, _, images = make_study()
     table["donor"] = ["a", "a", "a", "b", "b", "c"]
     units = {"train": ["t0", "t1"], "val": ["t2", "t3"], "test": ["t4", "t5"]}
-    findings = audit(table, Splits("image", 0, FRACTIONS, units), images)
-    assert [("t0", "t2"), ("t3", "t4")] == list(
-        findings[["tile_a", "tile_b"]].itertuples(index=False, name=None)
-    )
-    assert "2 tiles in train and 1 in val" in findings["detail"][0]
+    splits = Splits("image", 0, FRACTIONS, units)
+    assert 0 == len(audit(table, splits, images))
+    images["t4"] = images["t0"].copy()
+    assert ["same pixels"] == sorted(set(audit(table, splits, images)["kind"]))
+
+
+def test_audit_counts_the_tiles_of_a_donor_that_is_spelled_in_two_ways():
+    """A donor written as 1 and 01 is one donor: one finding for its pair of splits."""
+    table, splits, images = make_study(["1", "b", "01", "d", "e", "f"])
+    findings = audit(table, splits, images)
+    assert ["same donor"] == list(findings["kind"])
+    assert "1 tiles in train and 1 in val" in findings["detail"][0]
 
 
 def test_audit_says_nothing_of_donors_that_are_unknown():

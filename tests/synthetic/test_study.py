@@ -49,6 +49,7 @@ def test_study_file_names_its_parts(study: Path) -> None:
         "labelled": {"root": "labelled", "layout": "flat", "donor_table": "labelled/donors.csv"},
         "traits": "traits.csv",
         "output": "output",
+        "shard_tiles": 16,
         "seed": 4,
     }
     assert expected == yaml.safe_load((study / "study.yaml").read_text())
