@@ -3,8 +3,8 @@
 from typing import Any
 
 from prefect import flow, get_run_logger
-from prefect.runtime import flow_run
 
+from flows.naming import named
 from flows.sites import dask_runner, load_site, run_on
 from somaflow.preparation import is_prepared
 from somaflow.study import Study, dump_study
@@ -20,11 +20,7 @@ from tasks.preparation import (
 from tasks.reporting import show_lines, show_table
 
 
-def _name() -> str:
-    return f"prepare {Study.model_validate(flow_run.parameters['study']).name}"
-
-
-@flow(name="e0-prepare", flow_run_name=_name)
+@flow(name="e0-prepare", flow_run_name=named("prepare"))
 def e0_prepare(study: Study, site: str = "laptop") -> dict[str, Any]:
     """Finds and checks all tiles, splits the labelled ones by donor, writes Cellpose-ready images.
 

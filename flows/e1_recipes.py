@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture, as_completed
-from prefect.runtime import flow_run
 from prefect_dask.task_runners import DaskTaskRunner
 
+from flows.naming import named
 from flows.sites import dask_runner, run_on
 from somaflow.evaluation.scores import choose_examples, scores_table
 from somaflow.evaluation.scoring import evaluation_key
@@ -25,11 +25,7 @@ from tasks.evaluation import draw_overlays, score_marker
 from tasks.reporting import Progress, show_table
 
 
-def _name() -> str:
-    return f"recipes of {Study.model_validate(flow_run.parameters['study']).name}"
-
-
-@flow(name="e1-recipes", flow_run_name=_name)
+@flow(name="e1-recipes", flow_run_name=named("recipes of"))
 def e1_recipes(study: Study, site: str = "laptop") -> dict[str, Any]:
     """Scores every recipe of the study on all labelled tiles, split by split.
 
@@ -44,24 +40,20 @@ def e1_recipes(study: Study, site: str = "laptop") -> dict[str, Any]:
         )
         for recipe in study.recipes
     }
-    todo = [recipe for recipe in study.recipes if not _is_scored(study, keys[recipe.name])]
+    todo = [r for r in study.recipes if not study.paths.evaluation(keys[r.name]).exists()]
     if todo:
         progress = Progress("Tiles scored", total=len(todo) * len(prepared), unit="tiles")
         with dask_runner(site) as runner:
             for recipe in todo:
                 _score(study, runner, recipe, keys[recipe.name], prepared_key, prepared, progress)
         progress.close()
-    counts = {name: pd.read_parquet(study.paths.evaluation(key)) for name, key in keys.items()}
-    scores = scores_table(pd.concat(counts.values()), study.n_resamples, study.seed)
+    tables = [_summarise(study, key) for key in keys.values()]
+    scores = pd.concat(tables, ignore_index=True)
     show_table(
         "scores", pd.DataFrame(score_rows(scores)), describe_scores(scores, study.iou_threshold)
     )
     get_run_logger().info("Scores in %s", study.paths.output / "evaluations")
     return {"evaluations": keys}
-
-
-def _is_scored(study: Study, key: str) -> bool:
-    return study.paths.evaluation(key).exists() and study.paths.scores(key).exists()
 
 
 def _score(
@@ -73,7 +65,7 @@ def _score(
     prepared: pd.DataFrame,
     progress: Progress,
 ) -> None:
-    """Scores one recipe: a task a split and marker, then the counts, the overlays, the scores."""
+    """Scores one recipe, a task a split and marker; its counts are written last."""
     paths, folder = study.paths, study.paths.prepared(prepared_key)
     sizes: dict[PrefectFuture[Any], int] = {}
     for (split, marker), rows in prepared.groupby(["split", "marker"], sort=False):
@@ -95,7 +87,6 @@ def _score(
         parts.append(finished.result())
         progress.advance(sizes[finished], note=recipe.name)
     counts = pd.concat(parts).sort_values(["split", "marker", "tile_id"], ignore_index=True)
-    write_bytes(paths.evaluation(key), counts.to_parquet(index=False))
     run_on(
         runner,
         draw_overlays,
@@ -105,5 +96,15 @@ def _score(
         device=study.device,
         target=paths.overlays(key),
     )
+    write_bytes(paths.evaluation(key), counts.to_parquet(index=False))
+
+
+def _summarise(study: Study, key: str) -> pd.DataFrame:
+    """The scores of one recipe, also beside its counts; they follow the study's resampling."""
+    counts = pd.read_parquet(study.paths.evaluation(key))
     scores = scores_table(counts, study.n_resamples, study.seed)
-    write_text(paths.scores(key), scores.to_csv(sep="\t", index=False))
+    content = scores.to_csv(sep="\t", index=False)
+    path = study.paths.scores(key)
+    if not path.exists() or path.read_text(encoding="utf-8") != content:
+        write_text(path, content)
+    return scores

@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture, as_completed
-from prefect.runtime import flow_run
 
+from flows.naming import named
 from flows.sites import dask_runner
 from somaflow.errors import BadInputError
 from somaflow.inference import Inference, plan_inference
@@ -20,11 +20,7 @@ from tasks.inference import segment_shard
 from tasks.reporting import Progress, show_lines, show_table
 
 
-def _name() -> str:
-    return f"segment all of {Study.model_validate(flow_run.parameters['study']).name}"
-
-
-@flow(name="e5-inference", flow_run_name=_name)
+@flow(name="e5-inference", flow_run_name=named("segment all of"))
 def e5_inference(
     study: Study, site: str = "laptop", retry_quarantined: bool = False
 ) -> dict[str, Any]:

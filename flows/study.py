@@ -3,19 +3,15 @@
 from typing import Any
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from flows.e0_prepare import e0_prepare
 from flows.e1_recipes import e1_recipes
 from flows.e5_inference import e5_inference
+from flows.naming import named
 from somaflow.study import Study
 
 
-def _name() -> str:
-    return f"study {Study.model_validate(flow_run.parameters['study']).name}"
-
-
-@flow(name="study", flow_run_name=_name)
+@flow(name="study", flow_run_name=named("study"))
 def study(study: Study, site: str = "laptop") -> dict[str, Any]:
     """Runs every stage; a stage that fails stops those that need it, and says why.
 

@@ -7,7 +7,7 @@ commits. A full or read-only disk stops the shard before its record, so nothing 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,22 +29,11 @@ from somaflow.ledger import (
     write_record,
 )
 from somaflow.paths import RunPaths
-from somaflow.recipes import Recipe
+from somaflow.recipes import Recipe, Segments
 from somaflow.tiles import read_tile
 
 ATTEMPTS = 2
 _TILE_COLUMNS = ["tile_id", "donor", "marker", "region"]
-
-
-class Segments(Protocol):
-    """What inference needs of a segmenter."""
-
-    @property
-    def device(self) -> str:
-        """`cuda` or `cpu`."""
-
-    def segment(self, tiles: Any, recipe: Recipe) -> list[Labels]:
-        """Labels (Y, X) uint32 of each (2, Y, X) tile."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,10 @@
 Everything here is plain data that can be hashed, written to YAML and shown as a form.
 """
 
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
@@ -51,3 +55,14 @@ class Recipe(BaseModel):
     """Cells smaller than this many pixels are removed by Cellpose itself."""
     gate: Gate | None = None
     """What to remove after segmentation."""
+
+
+class Segments(Protocol):
+    """Whatever applies a recipe to tiles; `segmenter.Segmenter` does."""
+
+    @property
+    def device(self) -> str:
+        """`cuda` or `cpu`."""
+
+    def segment(self, tiles: Any, recipe: Recipe) -> list[npt.NDArray[np.uint32]]:
+        """Labels (Y, X) uint32 of each (2, Y, X) tile."""

@@ -4,23 +4,15 @@ Enters the table of prepared tiles, a recipe and a segmenter; leaves counts, one
 """
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import tifffile
 
 from somaflow.evaluation.counting import count_matches
 from somaflow.keys import content_key, library_versions
-from somaflow.recipes import Recipe
-
-
-class Segments(Protocol):
-    """What scoring needs of a segmenter."""
-
-    def segment(self, tiles: Any, recipe: Recipe) -> list[npt.NDArray[np.uint32]]:
-        """Labels (Y, X) uint32 of each (2, Y, X) tile."""
+from somaflow.recipes import Recipe, Segments
 
 
 def evaluation_key(
