@@ -380,7 +380,7 @@ def _define_tiny_net() -> type:
             self.W2 = nn.Parameter(torch.zeros(1), requires_grad=False)
 
         def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            """Flows and logits (B, 3, Y, X), empty styles (B, 256); images (B, C <= 3, 8 Y, 8 X)."""
+            """Flows and logits (B, 3, Y, X), empty styles (B, 256); images (B, C<=3, 8Y, 8X)."""
             images = pad(images, (0, 0, 0, 0, 0, 3 - images.shape[1]))
             fine = self._refine(self.stem_2(images), self.level_2)
             middle = self._refine(self.down_4(fine), self.level_4)
