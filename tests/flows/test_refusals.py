@@ -9,6 +9,7 @@ import yaml
 
 from tests.conftest import REPOSITORY
 from tests.flows.conftest import Run
+from tests.mounts import with_mount
 
 pytestmark = pytest.mark.server
 
@@ -131,11 +132,7 @@ def test_output_on_a_read_only_file_system_is_refused(study: Path, tmp_path: Pat
     place = tmp_path / "readonly"
     place.mkdir()
     edit(study, output=str(place / "output"))
-    mount = f'mount -t tmpfs -o ro none {place} && exec "$@"'
-    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, "sh"]
-    probe = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
-    if probe.returncode:
-        pytest.skip(f"a read-only file system cannot be mounted here: {probe.stderr.strip()}")
+    command = with_mount(place, "ro")
     done = subprocess.run(
         [*command, sys.executable, "-m", "somaflow", "run", "study", str(study)],
         cwd=REPOSITORY,

@@ -27,6 +27,7 @@ from tests.inference.study_files import (
     write_tiles,
 )
 from tests.inference.worker import SHARD_TILES, main
+from tests.mounts import with_mount
 
 RESULTS = ("labels", "cells", "ledger")
 N_TILES = 14
@@ -251,15 +252,10 @@ print("strays:", [p.name for p in output.rglob("*tmp*")])
 """
     (tmp_path / "small").mkdir()
     # 400 KB with ballast that leaves room for the plan but not for all shards.
-    mount = (
-        f"mount -t tmpfs -o size=400k none {tmp_path / 'small'} && "
-        f"dd if=/dev/zero of={tmp_path / 'small' / 'ballast'} bs=1k count=330 status=none && "
-        f'exec "$@"'
+    ballast = tmp_path / "small" / "ballast"
+    command = with_mount(
+        ballast.parent, "size=400k", f"dd if=/dev/zero of={ballast} bs=1k count=330 status=none"
     )
-    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, "sh"]
-    probe = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
-    if probe.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {probe.stderr.strip()}")
     done = subprocess.run(
         [*command, sys.executable, "-c", script],
         cwd=REPOSITORY,
