@@ -90,7 +90,7 @@ def test_tree_names_no_registry_and_no_machine() -> None:
     found = []
     for name in tracked.stdout.split("\0"):
         path = REPOSITORY / name
-        if not name or not path.is_file() or path.suffix in {".pt", ".png"}:
+        if not name or not path.is_file() or path.suffix in {".pt", ".jpg"}:
             continue
         text = path.read_text(encoding="utf-8", errors="replace")
         found += [f"{name}: {host}" for host in hosts if host in text]
