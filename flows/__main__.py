@@ -7,7 +7,6 @@ logs and events reach the server before that is stopped.
 
 import argparse
 import os
-import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from flows.server import temporary_server
 from somaflow.errors import SomaflowError
-from somaflow.processes import die_with_parent
+from somaflow.processes import run_child
 from somaflow.study import load_study
 
 FLOWS = {
@@ -56,10 +55,7 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
         dashboard = settings["PREFECT_API_URL"].removesuffix("/api")
         print(f"Dashboard while this runs: {dashboard}", flush=True)
         command = [sys.executable, "-m", "flows", *arguments]
-        environment = {**os.environ, **settings}
-        return subprocess.run(
-            command, env=environment, preexec_fn=die_with_parent, check=False
-        ).returncode
+        return run_child(command, {**os.environ, **settings})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The command line: few verbs, each a call into the library or the start of a flow."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ import typer
 
 import somaflow
 from somaflow.errors import SomaflowError
-from somaflow.processes import die_with_parent
+from somaflow.processes import run_child
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -123,9 +122,9 @@ def _run_flow(flow: str, study: Path, site: str, retry_quarantined: bool) -> Non
     command = [sys.executable, "-m", "flows", flow, str(study), "--site", site]
     if retry_quarantined:
         command.append("--retry-quarantined")
-    code = subprocess.run(command, preexec_fn=die_with_parent, check=False).returncode
+    code = run_child(command)
     if code:
-        raise typer.Exit(code)
+        raise typer.Exit(code if code > 0 else 128 - code)  # as a shell says it for a signal
 
 
 def _show_results(study_path: Path) -> None:

@@ -41,3 +41,25 @@ def test_child_dies_with_a_killed_parent() -> None:
     while is_alive(child) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_alive(child)
+
+
+def test_child_ends_in_good_order_when_its_parent_is_told_to_terminate() -> None:
+    """SIGTERM is passed on; the parent waits for the child and ends with its exit code."""
+    child = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    script = (
+        "import sys\n"
+        "from somaflow.processes import run_child\n"
+        f"sys.exit(run_child([sys.executable, '-c', {child!r}]))\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    assert parent.stdout is not None
+    assert "ready\n" == parent.stdout.readline()
+    parent.terminate()
+    assert 7 == parent.wait(timeout=30)
