@@ -144,6 +144,23 @@ def test_output_on_a_read_only_file_system_is_refused(study: Path, tmp_path: Pat
     assert "the file system is read-only" in done.stderr
 
 
+def test_output_on_a_full_disk_is_refused(study: Path, tmp_path: Path) -> None:
+    """Where not even the server's database fits, the command says that the disk is full."""
+    place = tmp_path / "full"
+    place.mkdir()
+    edit(study, output=str(place / "output"))
+    command = with_mount(place, "size=2m")
+    done = subprocess.run(
+        [*command, sys.executable, "-m", "somaflow", "run", "study", str(study)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "is full; free space" in done.stderr
+
+
 def test_unknown_flow_and_site_are_named(study: Path, somaflow: Run) -> None:
     """A wrong word on the command line lists the right ones."""
     flow = somaflow("run", "e9-magic", study)
