@@ -84,9 +84,8 @@ def test_tree_names_no_registry_and_no_machine() -> None:
     )
     if tracked.returncode or not tracked.stdout:
         pytest.skip("not a git checkout")
-    hosts = [
-        ".".join(parts) for parts in [("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org")]
-    ]
+    names = [("py" + "pi", "org"), ("python" + "hosted", "org"), ("npm" + "js", "org")]
+    hosts = [".".join(parts) for parts in names]
     found = []
     for name in tracked.stdout.split("\0"):
         path = REPOSITORY / name

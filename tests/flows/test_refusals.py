@@ -127,38 +127,26 @@ def test_check_names_what_is_wrong(
     assert message in done.stdout
 
 
-def test_output_on_a_read_only_file_system_is_refused(study: Path, tmp_path: Path) -> None:
-    """An output folder that cannot be written is one clear error before any work."""
-    place = tmp_path / "readonly"
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [("ro", "the file system is read-only"), ("size=2m", "is full; free space")],
+)
+def test_output_that_cannot_be_written_is_refused(
+    study: Path, tmp_path: Path, options: str, message: str
+) -> None:
+    """A read-only place, or one where not even the server's database fits, is one clear error."""
+    place = tmp_path / "place"
     place.mkdir()
     edit(study, output=str(place / "output"))
-    command = with_mount(place, "ro")
     done = subprocess.run(
-        [*command, sys.executable, "-m", "somaflow", "run", "study", str(study)],
+        [*with_mount(place, options), sys.executable, "-m", "somaflow", "run", "study", str(study)],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 1
-    assert "the file system is read-only" in done.stderr
-
-
-def test_output_on_a_full_disk_is_refused(study: Path, tmp_path: Path) -> None:
-    """Where not even the server's database fits, the command says that the disk is full."""
-    place = tmp_path / "full"
-    place.mkdir()
-    edit(study, output=str(place / "output"))
-    command = with_mount(place, "size=2m")
-    done = subprocess.run(
-        [*command, sys.executable, "-m", "somaflow", "run", "study", str(study)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "is full; free space" in done.stderr
+    assert message in done.stderr
 
 
 def test_unknown_flow_and_site_are_named(study: Path, somaflow: Run) -> None:
