@@ -8,7 +8,7 @@ from prefect.futures import PrefectFuture, as_completed
 
 from flows.naming import named
 from flows.sites import dask_runner
-from somaflow.errors import BadInputError
+from somaflow.errors import InferenceError
 from somaflow.inference import Inference, plan_inference
 from somaflow.inventory import inference_tiles, read_tiles
 from somaflow.keys import fingerprint_files
@@ -122,7 +122,7 @@ def _conclude(study: Study, inference: Inference, failures: list[str]) -> dict[s
         show_lines("tiles-quarantined", f"{len(quarantined)} tile(s) quarantined", quarantined)
         get_run_logger().warning("Quarantined:\n%s", "\n".join(quarantined))
     if failures:
-        raise BadInputError(
+        raise InferenceError(
             "\n".join(
                 [
                     f"{len(failures)} of {inference.n_shards} shards failed, the others are kept; "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from somaflow.errors import SomaflowError
+from somaflow.errors import OutputError, SomaflowError
 from somaflow.inventory import (
     check_labelled,
     discover_study,
@@ -57,9 +57,9 @@ def _check_model(recipe: Recipe, study: Study) -> None:
 def _check_output(output: Path) -> None:
     existing = next(path for path in [output, *output.parents] if path.exists())
     if not existing.is_dir():
-        raise SomaflowError(f"output must be a folder, {existing} is a file; choose another")
+        raise OutputError(f"output must be a folder, {existing} is a file; choose another")
     if not os.access(existing, os.W_OK):
-        raise SomaflowError(f"output must be writable, {existing} is not; choose another folder")
+        raise OutputError(f"output must be writable, {existing} is not; choose another folder")
 
 
 def _failures(check: Callable[[], object]) -> Iterator[str]:

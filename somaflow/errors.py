@@ -45,6 +45,10 @@ class ScoringError(SomaflowError, ValueError):
     """Reference and predicted labels, or two count tables, cannot be compared."""
 
 
+class InferenceError(SomaflowError, RuntimeError):
+    """Shards could not be segmented; what was committed is kept."""
+
+
 class StoreError(SomaflowError, OSError):
     """The label store, the ledger or a cell file is missing, torn or not what its record says."""
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 import somaflow
-from somaflow.errors import DeviceError, SomaflowError, StoreError
+from somaflow.errors import DeviceError, InferenceError, SomaflowError, TileError
 from somaflow.features import measure_cells
 from somaflow.files import sweep_temporaries, write_bytes
 from somaflow.keys import content_key, library_versions
@@ -115,7 +115,7 @@ def infer_shard(
 
     Raises:
         OutputError: if the disk is full or not writable; nothing is committed.
-        StoreError: if no tile of the shard could be segmented by a working model.
+        InferenceError: if the model fails on every tile of the shard.
     """
     done = verified_record(paths, key, shard)
     if done is not None and not (retry_quarantined and done.quarantined):
@@ -173,7 +173,7 @@ def _try_tile(row: Any, segmenter: Segments, recipe: Recipe, pixel_offset: int) 
 def _measure_tile(row: Any, image: npt.NDArray[Any], labels: Labels) -> _TileResult:
     expected = (int(row.height_px), int(row.width_px))
     if labels.shape != expected:
-        raise StoreError(
+        raise TileError(
             f"labels must have the planned shape {expected}, got {labels.shape} for "
             f"{row.tile_id}; the file was changed since e0-prepare, run it again"
         )
@@ -187,7 +187,7 @@ def _require_some_success(results: list[_TileResult], shard: int) -> None:
     """A model that fails on every tile is broken; quarantining the study would hide it."""
     failed = [result for result in results if result.segmenter_failed]
     if len(failed) == len(results) and len(results) > 1:
-        raise StoreError(
+        raise InferenceError(
             f"a model must segment some tile of a shard, all {len(results)} tiles of shard {shard} "
             f"failed, the first with {failed[0].record.quarantined}; check the model and the device"
         )

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from somaflow.errors import OutputError, StoreError
+from somaflow.errors import InferenceError, OutputError, StoreError
 from somaflow.inference import infer_shard, plan_inference
 from somaflow.keys import fingerprint_files
 from somaflow.labelstore import open_labels
@@ -202,7 +202,7 @@ def test_broken_model_fails_the_shard_and_commits_nothing(tmp_path: Path, manife
         tiles[["dapi_path", "marker_path"]].to_numpy().ravel(), paths.fingerprints
     )
     inference = plan_inference(paths, tiles, Recipe(), "0" * 64, hashes, SHARD_TILES)
-    with pytest.raises(StoreError, match="no kernel image is available; check the model"):
+    with pytest.raises(InferenceError, match="no kernel image is available; check the model"):
         infer_shard(paths, inference.key, 0, Recipe(), BrokenSegmenter, SHARD_TILES)
     assert read_records(paths, inference.key) == []
 
