@@ -45,6 +45,18 @@ class ScoringError(SomaflowError, ValueError):
     """Reference and predicted labels, or two count tables, cannot be compared."""
 
 
+class TrainingError(SomaflowError, RuntimeError):
+    """A training cannot start or go on as asked; its last checkpoint is kept."""
+
+
+class TrainingStopped(SomaflowError, RuntimeError):
+    """A training ended early in good order: checkpointed, to be gone on with by the next run."""
+
+
+class ExperimentError(SomaflowError, RuntimeError):
+    """Some runs of an experiment failed; the others are finished and kept."""
+
+
 class InferenceError(SomaflowError, RuntimeError):
     """Shards could not be segmented; what was committed is kept."""
 

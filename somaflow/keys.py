@@ -20,7 +20,15 @@ from somaflow.errors import TileError
 from somaflow.files import hash_file, write_bytes
 
 # Raise a number when the code of that step changes what it produces.
-STEP_VERSIONS = {"prepare": 1, "evaluate": 1, "infer": 1}
+STEP_VERSIONS = {
+    "prepare": 1,
+    "train": 1,
+    "evaluate": 2,
+    "gate": 1,
+    "sweep": 1,
+    "experiment": 1,
+    "infer": 2,
+}
 _KEY_LENGTH = 20
 # A file changed within this time of being hashed may change again without its mtime moving on.
 _MTIME_GRAIN_NS = 2_000_000_000

@@ -46,6 +46,23 @@ class RunPaths:
         """Cellpose-ready images and labels, a folder a split."""
         return self.output / "prepared" / key
 
+    def checkpoint(self, key: str) -> Path:
+        """One training: trainer state while it runs, best and last weights, history, record."""
+        return self.output / "checkpoints" / key
+
+    @property
+    def recipes(self) -> Path:
+        """Recipes that the experiments made, by name, each with its weights' checksum."""
+        return self.output / "recipes.yaml"
+
+    def experiment(self, name: str, key: str) -> Path:
+        """Tables, figures and choices of one experiment, for example `e2-label-budget`."""
+        return self.output / "experiments" / name / key
+
+    def sweep(self, key: str) -> Path:
+        """Folder of one threshold sweep or gate table: counts and cells, one row each."""
+        return self.output / "sweeps" / key
+
     def evaluation(self, key: str) -> Path:
         """Counts, one row an image."""
         return self.output / "evaluations" / f"{key}.parquet"

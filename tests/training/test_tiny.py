@@ -10,11 +10,11 @@ import pytest
 import tifffile
 import torch
 
-from somaflow import training
 from somaflow.errors import BadInputError
 from somaflow.segmenter import limit_threads, load_segmenter, prepare_input
 from somaflow.synthetic.nuclei import draw_nuclei
-from somaflow.training import (
+from somaflow.training import tiny as training
+from somaflow.training.tiny import (
     TinySettings,
     draw_examples,
     encode_weights,

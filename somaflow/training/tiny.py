@@ -333,7 +333,3 @@ def _print_scores(segmenter: Segmenter, counts: Sequence[pd.DataFrame]) -> None:
     scores = summarise(pd.concat(counts), by="group")
     columns = ["n_images", "n_reference", "precision_pooled", "recall_pooled", "f1_pooled"]
     print(scores[["group", *columns, "ap50_image_mean"]].to_string(index=False))
-
-
-if __name__ == "__main__":
-    main()
