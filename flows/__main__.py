@@ -20,6 +20,9 @@ from somaflow.study import load_study
 FLOWS = {
     "e0-prepare": "flows.e0_prepare:e0_prepare",
     "e1-recipes": "flows.e1_recipes:e1_recipes",
+    "e2-label-budget": "flows.e2_label_budget:e2_label_budget",
+    "e3-gating": "flows.e3_gating:e3_gating",
+    "e4-thresholds": "flows.e4_thresholds:e4_thresholds",
     "e5-inference": "flows.e5_inference:e5_inference",
     "study": "flows.study:study",
 }

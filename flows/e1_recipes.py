@@ -1,110 +1,155 @@
-"""E1: scores each recipe per split and marker, with intervals.
+"""E1: trains the study's recipes, scores them all, and picks the best per marker on val.
 
 Train tiles are scored too: how much better a recipe is there tells how much it has overfitted.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from prefect import flow, get_run_logger
-from prefect.futures import PrefectFuture, as_completed
-from prefect_dask.task_runners import DaskTaskRunner
+from prefect import flow
 
 from flows.naming import named
-from flows.sites import dask_runner, run_on
-from somaflow.evaluation.scores import choose_examples, scores_table
-from somaflow.evaluation.scoring import evaluation_key
-from somaflow.files import write_bytes, write_text
+from flows.pages import experiment_key, publish
+from flows.scoring import recipe_key, score_recipes, write_counts
+from flows.sites import LazyRunner
+from flows.trainings import Trained, raise_failures, run_planned
+from somaflow.evaluation.comparison import compare_recipes, summarise_seeds
+from somaflow.evaluation.scores import choose_examples
+from somaflow.experiments.choice import choose_hybrid
+from somaflow.experiments.pages import describe_recipes
+from somaflow.experiments.plan import (
+    PlannedTraining,
+    compose_recipes,
+    plan_trainings,
+    scored_recipes,
+    training_tiles,
+)
+from somaflow.experiments.results import Results
+from somaflow.figures import draw_training
+from somaflow.files import write_bytes
 from somaflow.inventory import find_prepared
+from somaflow.recipebook import write_recipes
 from somaflow.recipes import Recipe
-from somaflow.segmenter import weights_sha256
 from somaflow.study import Study
-from somaflow.tables import describe_scores, score_rows
-from tasks.caching import keyed
-from tasks.evaluation import draw_overlays, score_marker
-from tasks.reporting import Progress, show_table
+from somaflow.training import read_history
+from tasks.evaluation import draw_overlays
+
+NAME = "e1-recipes"
 
 
-@flow(name="e1-recipes", flow_run_name=named("recipes of"))
+@flow(name=NAME, flow_run_name=named("recipes of"))
 def e1_recipes(study: Study, site: str = "laptop") -> dict[str, Any]:
-    """Scores every recipe of the study on all labelled tiles, split by split.
+    """Trains what `fine_tuning` asks for and scores every recipe, split by split.
 
     Args:
         study: The study, or the path of its YAML file.
         site: Where tasks run.
     """
     prepared_key, prepared = find_prepared(study)
-    keys = {
-        recipe.name: evaluation_key(
-            prepared_key, recipe, weights_sha256(recipe.model), study.iou_threshold
-        )
-        for recipe in study.recipes
-    }
-    todo = [r for r in study.recipes if not study.paths.evaluation(keys[r.name]).exists()]
-    if todo:
-        progress = Progress("Tiles scored", total=len(todo) * len(prepared), unit="tiles")
-        with dask_runner(site) as runner:
-            for recipe in todo:
-                _score(study, runner, recipe, keys[recipe.name], prepared_key, prepared, progress)
-        progress.close()
-    tables = [_summarise(study, key) for key in keys.values()]
-    scores = pd.concat(tables, ignore_index=True)
-    show_table(
-        "scores", pd.DataFrame(score_rows(scores)), describe_scores(scores, study.iou_threshold)
-    )
-    get_run_logger().info("Scores in %s", study.paths.output / "evaluations")
-    return {"evaluations": keys}
+    tuning = study.fine_tuning
+    planned = plan_trainings(tuning, prepared) if tuning else []
+    trained: Trained = {}
+    failures: list[str] = []
+    with LazyRunner(site) as runner:
+        if tuning:
+            trained, failures = run_planned(study, runner, prepared_key, prepared, planned, tuning)
+        base = study.recipe(tuning.base) if tuning else study.recipes[0]
+        finished = [plan for plan in planned if plan.name in trained]
+        made = compose_recipes(planned, trained, base)
+        counts = score_recipes(study, runner, prepared_key, prepared, [*study.recipes, *made])
+        hybrids, choices = _choose_hybrids(study, prepared_key, planned, made, counts)
+        recipes = [*study.recipes, *made, *hybrids]
+        keys = {recipe.name: recipe_key(study, prepared_key, recipe) for recipe in recipes}
+        counts = pd.concat([pd.read_parquet(study.paths.evaluation(key)) for key in keys.values()])
+        write_recipes(study, [*made, *hybrids], NAME, prepared_key)
+        results = _describe(study, counts, base.name, planned, choices, failures, prepared)
+        page_key = experiment_key(study, NAME, evaluations=keys)
+        folder = study.paths.experiment(NAME, page_key)
+        shown = [base, *made[:1], *hybrids[:1]]
+        _add_overlays(study, runner, prepared_key, results, counts, shown, folder)
+    for plan in finished:
+        history = read_history(study.paths.checkpoint(Path(trained[plan.name][0]).parent.name))
+        results.pictures[f"training-{plan.name}"] = draw_training(history, plan.name)
+    publish(study, NAME, page_key, results)
+    raise_failures(failures, "training(s)", len(planned))
+    return {"evaluations": keys, "folder": str(folder)}
 
 
-def _score(
+def _choose_hybrids(
     study: Study,
-    runner: DaskTaskRunner,
-    recipe: Recipe,
-    key: str,
     prepared_key: str,
+    planned: Sequence[PlannedTraining],
+    made: Sequence[Recipe],
+    counts: pd.DataFrame,
+) -> tuple[list[Recipe], pd.DataFrame]:
+    """The best per marker on val, once a seed; its counts are those of what it chose."""
+    if not made or not (counts.split == "val").any():
+        return [], pd.DataFrame()
+    seed_of = {name: seed for name, (_, seed) in scored_recipes(planned).items()}
+    hybrids, tables = [], []
+    for index, seed in enumerate(dict.fromkeys(seed_of.values())):
+        candidates = [*study.recipes, *(r for r in made if seed_of[r.name] == seed)]
+        name = "hybrid" if index == 0 else f"hybrid-seed{seed}"
+        hybrid, choices = choose_hybrid(counts, candidates, name=name)
+        key = recipe_key(study, prepared_key, hybrid)
+        if not study.paths.evaluation(key).exists():
+            chosen = counts.marker.map(choices.set_index("marker").recipe)
+            write_counts(study, key, counts[counts.recipe == chosen].assign(recipe=name))
+        hybrids.append(hybrid)
+        tables.append(choices.assign(hybrid=name, seed=seed))
+    return hybrids, pd.concat(tables, ignore_index=True)
+
+
+def _describe(
+    study: Study,
+    counts: pd.DataFrame,
+    baseline: str,
+    planned: Sequence[PlannedTraining],
+    choices: pd.DataFrame,
+    failures: Sequence[str],
     prepared: pd.DataFrame,
-    progress: Progress,
-) -> None:
-    """Scores one recipe, a task a split and marker; its counts are written last."""
-    paths, folder = study.paths, study.paths.prepared(prepared_key)
-    sizes: dict[PrefectFuture[Any], int] = {}
-    for (split, marker), rows in prepared.groupby(["split", "marker"], sort=False):
-        task = keyed(score_marker, f"{key}-{split}-{marker}", paths.task_results, on_disk=True)
-        future = runner.submit(
-            task,
-            parameters={
-                "folder": folder,
-                "recipe": recipe,
-                "split": split,
-                "marker": marker,
-                "device": study.device,
-                "iou_threshold": study.iou_threshold,
-            },
-        )
-        sizes[future] = len(rows)
-    parts = []
-    for finished in as_completed(list(sizes)):
-        parts.append(finished.result())
-        progress.advance(sizes[finished], note=recipe.name)
-    counts = pd.concat(parts).sort_values(["split", "marker", "tile_id"], ignore_index=True)
-    run_on(
-        runner,
-        draw_overlays,
-        folder=folder,
-        recipe=recipe,
-        tile_ids=choose_examples(counts),
-        device=study.device,
-        target=paths.overlays(key),
+) -> Results:
+    recipe_of = scored_recipes(planned)
+    if len(choices):
+        hybrids = choices[["hybrid", "seed"]].drop_duplicates().itertuples(index=False)
+        recipe_of |= {name: ("hybrid", seed) for name, seed in hybrids}
+    scores = compare_recipes(counts, baseline, study.n_resamples, study.seed)
+    seeds = summarise_seeds(counts, recipe_of) if recipe_of else pd.DataFrame()
+    notes = [training_tiles(plan, prepared).note for plan in planned]
+    return describe_recipes(
+        study.name,
+        scores,
+        choices,
+        seeds,
+        failures,
+        study.iou_threshold,
+        [note for note in notes if note],
     )
-    write_bytes(paths.evaluation(key), counts.to_parquet(index=False))
 
 
-def _summarise(study: Study, key: str) -> pd.DataFrame:
-    """The scores of one recipe, also beside its counts; they follow the study's resampling."""
-    counts = pd.read_parquet(study.paths.evaluation(key))
-    scores = scores_table(counts, study.n_resamples, study.seed)
-    content = scores.to_csv(sep="\t", index=False)
-    path = study.paths.scores(key)
-    if not path.exists() or path.read_text(encoding="utf-8") != content:
-        write_text(path, content)
-    return scores
+def _add_overlays(
+    study: Study,
+    runner: LazyRunner,
+    prepared_key: str,
+    results: Results,
+    counts: pd.DataFrame,
+    recipes: Sequence[Recipe],
+    folder: Path,
+) -> None:
+    """The median test tile of each marker by the last recipe: image, reference, recipes."""
+    path = folder / "overlays.png"
+    if not path.exists():
+        last = recipes[-1]
+        parameters = {
+            "folder": study.paths.prepared(prepared_key),
+            "recipes": list(recipes),
+            "names": ", ".join(recipe.name for recipe in recipes),
+            "tile_ids": choose_examples(counts[counts.recipe == last.name]),
+            "device": study.device,
+        }
+        write_bytes(path, runner.submit(draw_overlays, parameters=parameters).result())
+    names = ", ".join(recipe.name for recipe in recipes)
+    caption = f"The tile of median F1 of each marker: image, reference, {names}"
+    results.add_picture("overlays", path.read_bytes(), caption)

@@ -13,6 +13,7 @@ from somaflow.inference import Inference, plan_inference
 from somaflow.inventory import inference_tiles, read_tiles
 from somaflow.keys import fingerprint_files
 from somaflow.ledger import read_plan, read_records, unfinished_shards
+from somaflow.recipebook import find_recipe
 from somaflow.recipes import Recipe
 from somaflow.segmenter import weights_sha256
 from somaflow.study import Study
@@ -31,7 +32,7 @@ def e5_inference(
         site: Where tasks run.
         retry_quarantined: Try tiles again that an earlier run set aside.
     """
-    recipe = study.recipe(study.inference_recipe)
+    recipe = find_recipe(study, study.inference_recipe)
     inference = _plan(study, recipe)
     plan = read_plan(study.paths, inference.key)
     todo = unfinished_shards(study.paths, inference.key, plan, retry_quarantined)
@@ -55,7 +56,7 @@ def _plan(study: Study, recipe: Recipe) -> Inference:
         study.paths,
         usable,
         recipe,
-        weights_sha256(recipe.model),
+        weights_sha256,
         fingerprint_files(files, study.paths.fingerprints),
         study.shard_tiles,
         study.tiles.pixel_offset,

@@ -2,18 +2,20 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from prefect import Task
 from prefect.events.worker import EventsWorker
+from prefect.futures import PrefectFuture
 from prefect.logging.handlers import APILogWorker
 from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from somaflow.errors import StudyError
+from tasks.workers import StopTrainings
 
 _LAST_WORDS_LIMIT_S = 20
 SITES = Path(__file__).resolve().parents[1] / "infra"
@@ -70,10 +72,37 @@ def dask_runner(site: str, most_workers: int | None = None) -> Iterator[DaskTask
     # Its one message here is that it had to end a worker which was still busy exiting.
     logging.getLogger("distributed.nanny").setLevel(logging.ERROR)
     with DaskTaskRunner(cluster_class="distributed.LocalCluster", cluster_kwargs=cluster) as runner:
+        runner.client.register_plugin(StopTrainings())
         try:
             yield runner
         finally:
             runner.client.run(_send_last_words, on_error="ignore")
+
+
+class LazyRunner:
+    """The site's Dask cluster, started by the first task; a finished experiment starts none."""
+
+    def __init__(self, site: str, most_workers: int | None = None) -> None:
+        """Starts nothing yet; the arguments are those of `dask_runner`."""
+        load_site(site)  # an unknown site is an error now, not after an hour of other work
+        self._site, self._most_workers = site, most_workers
+        self._stack = ExitStack()
+        self._runner: DaskTaskRunner | None = None
+
+    def __enter__(self) -> "LazyRunner":
+        """The runner itself."""
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Ends the cluster, if there is one."""
+        self._stack.__exit__(*error)
+
+    def submit(self, task: Task[Any, Any], parameters: dict[str, Any]) -> PrefectFuture[Any]:
+        """Submits the task, to a cluster that starts now if none has."""
+        if self._runner is None:
+            context = dask_runner(self._site, self._most_workers)
+            self._runner = self._stack.enter_context(context)
+        return self._runner.submit(task, parameters=parameters)
 
 
 def run_on(runner: DaskTaskRunner, task: Task[Any, Any], **parameters: Any) -> Any:

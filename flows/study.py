@@ -1,25 +1,56 @@
-"""The whole study, in the order of the data: prepare, score the recipes, segment everything."""
+"""The whole study, in the order of the data: prepare, train and score, experiment, segment all."""
 
+from collections.abc import Callable
 from typing import Any
 
-from prefect import flow
+from prefect import flow, get_run_logger
 
 from flows.e0_prepare import e0_prepare
 from flows.e1_recipes import e1_recipes
+from flows.e2_label_budget import e2_label_budget
+from flows.e3_gating import e3_gating
+from flows.e4_thresholds import e4_thresholds
 from flows.e5_inference import e5_inference
 from flows.naming import named
+from somaflow.errors import ExperimentError
 from somaflow.study import Study
 
 
 @flow(name="study", flow_run_name=named("study"))
 def study(study: Study, site: str = "laptop") -> dict[str, Any]:
-    """Runs every stage; a stage that fails stops those that need it, and says why.
+    """Runs every stage that the study has a part for; what depends on a failed one says so.
+
+    A failed experiment does not keep all tiles from being segmented, unless its recipe is needed.
 
     Args:
         study: The study, or the path of its YAML file.
         site: Where tasks run.
     """
-    prepared = e0_prepare(study, site)
-    scores = e1_recipes(study, site) if prepared["labelled"] else {}
-    inference = e5_inference(study, site)
-    return {"e0-prepare": prepared, "e1-recipes": scores, "e5-inference": inference}
+    done: dict[str, Any] = {"e0-prepare": e0_prepare(study, site)}
+    stages: dict[str, Callable[..., Any]] = {}
+    if done["e0-prepare"]["labelled"]:
+        stages = _experiments(study)
+    stages["e5-inference"] = e5_inference
+    failures = []
+    for name, stage in stages.items():
+        try:
+            done[name] = stage(study, site)
+        except Exception as error:  # noqa: BLE001 - listed, and this flow fails with the list
+            get_run_logger().error("%s failed: %s", name, error)
+            failures.append(f"{name}: {error}")
+    if failures:
+        heading = f"{len(failures)} of {len(stages) + 1} stages failed, the others are done:"
+        raise ExperimentError("\n".join([heading, *failures]))
+    return done
+
+
+def _experiments(study: Study) -> dict[str, Callable[..., Any]]:
+    """The experiments on labelled tiles that the study file has a part for."""
+    stages: dict[str, Callable[..., Any]] = {"e1-recipes": e1_recipes}
+    if study.label_budgets is not None:
+        stages["e2-label-budget"] = e2_label_budget
+    if study.gating is not None:
+        stages["e3-gating"] = e3_gating
+    if study.thresholds is not None:
+        stages["e4-thresholds"] = e4_thresholds
+    return stages

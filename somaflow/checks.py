@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from somaflow.errors import OutputError, SomaflowError
+from somaflow.experiments.plan import plan_trainings, training_tiles
 from somaflow.inventory import (
     check_labelled,
     discover_study,
@@ -16,7 +17,7 @@ from somaflow.inventory import (
 )
 from somaflow.recipes import Recipe
 from somaflow.segmenter import load_segmenter
-from somaflow.splits import make_splits
+from somaflow.splits import load_splits, make_splits
 from somaflow.study import Study
 from somaflow.tiles import report_refused
 
@@ -43,11 +44,20 @@ def _check_tiles(study: Study) -> Iterator[str]:
     if labelled.empty:
         return
     yield from _failures(lambda: check_labelled(labelled, study.labelled_source))
-    if study.splits.file is None:
-        settings = study.splits
-        yield from _failures(
-            lambda: make_splits(labelled, settings.fractions, study.seed, settings.level)
-        )
+    yield from _failures(lambda: _check_experiments(labelled, study))
+
+
+def _check_experiments(labelled: pd.DataFrame, study: Study) -> None:
+    """Draws splits and plans all trainings, as the flows will."""
+    settings = study.splits
+    if settings.file is not None:
+        splits = load_splits(settings.file, labelled)
+    else:
+        splits = make_splits(labelled, settings.fractions, study.seed, settings.level)
+    tiles = splits.tiles(labelled)
+    if study.fine_tuning is not None:
+        for training in plan_trainings(study.fine_tuning, tiles):
+            training_tiles(training, tiles)
 
 
 def _check_model(recipe: Recipe, study: Study) -> None:

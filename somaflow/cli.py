@@ -130,15 +130,15 @@ def _run_flow(flow: str, study: Path, site: str, retry_quarantined: bool) -> Non
 def _show_results(study_path: Path) -> None:
     from rich.console import Console
 
-    from somaflow.status import describe_status, read_scores
+    from somaflow.experiments.overview import list_tables
+    from somaflow.status import current_experiments, describe_status
     from somaflow.study import load_study
-    from somaflow.tables import scores_as_text
+    from somaflow.tables import as_text
 
     study = load_study(study_path)
-    scores = read_scores(study.paths)
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    if len(scores):
-        console.print(scores_as_text(scores, study.iou_threshold))
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    for title, rows in list_tables(current_experiments(study.paths)):
+        console.print(as_text(rows, title))
     typer.echo(describe_status(study))
 
 

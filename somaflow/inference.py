@@ -15,6 +15,7 @@ import pandas as pd
 
 import somaflow
 from somaflow.errors import DeviceError, InferenceError, SomaflowError, TileError
+from somaflow.evaluation.scoring import describe_recipe
 from somaflow.features import measure_cells
 from somaflow.files import sweep_temporaries, write_bytes
 from somaflow.keys import content_key, library_versions
@@ -55,7 +56,7 @@ def plan_inference(
     paths: RunPaths,
     tiles: pd.DataFrame,
     recipe: Recipe,
-    weights_sha256: str,
+    weights_sha256: Callable[[str], str],
     fingerprints: Mapping[str, str],
     shard_tiles: int,
     pixel_offset: int = 0,
@@ -66,7 +67,7 @@ def plan_inference(
         paths: of the study.
         tiles: tile table; only rows with status "ok" are segmented.
         recipe: thresholds and gate.
-        weights_sha256: of the recipe's weights.
+        weights_sha256: gives the checksum of a model's weights, as `segmenter.weights_sha256`.
         fingerprints: sha256 of each file the table names, from `keys.fingerprint_files`.
         shard_tiles: tiles per shard.
         pixel_offset: subtracted from every pixel.
@@ -96,7 +97,7 @@ def infer_shard(
     key: str,
     shard: int,
     recipe: Recipe,
-    load: Callable[[], Segments],
+    load: Callable[[Recipe], Segments],
     shard_tiles: int,
     pixel_offset: int = 0,
     retry_quarantined: bool = False,
@@ -107,8 +108,8 @@ def infer_shard(
         paths: of the study.
         key: of the inference.
         shard: number of the shard in the plan.
-        recipe: thresholds and gate.
-        load: returns the segmenter; called only if there is work.
+        recipe: thresholds and gate, possibly a set per marker.
+        load: gives the segmenter of one set; called only if there is work.
         shard_tiles: tiles per shard.
         pixel_offset: subtracted from every pixel.
         retry_quarantined: do a finished shard again if tiles of it were quarantined.
@@ -122,8 +123,12 @@ def infer_shard(
         return done
     plan = read_plan(paths, key)
     rows = plan[plan["shard"] == shard]
-    segmenter = load()
-    results = [_try_tile(row, segmenter, recipe, pixel_offset) for row in rows.itertuples()]
+    sets = {marker: recipe.for_marker(marker) for marker in rows["marker"].unique()}
+    segmenters = {marker: load(chosen) for marker, chosen in sets.items()}
+    results = [
+        _try_tile(row, segmenters[row.marker], sets[row.marker], pixel_offset)
+        for row in rows.itertuples()
+    ]
     _require_some_success(results, shard)
     encoded = encode_shard([result.labels for result in results], shard_tiles)
     array, index = str(rows["array"].iloc[0]), int(rows["index"].iloc[0])
@@ -135,7 +140,7 @@ def infer_shard(
         shard=shard,
         array=array,
         index=index,
-        device=segmenter.device,
+        device=next(iter(segmenters.values())).device,
         labels_sha256=labels_sha256,
         cells_sha256=cells_sha256,
         tiles=tuple(result.record for result in results),
@@ -207,7 +212,7 @@ def _collect_cells(results: list[_TileResult]) -> pd.DataFrame:
 def _describe(
     plan: pd.DataFrame,
     recipe: Recipe,
-    weights_sha256: str,
+    weights_sha256: Callable[[str], str],
     fingerprints: Mapping[str, str],
     shard_tiles: int,
     pixel_offset: int,
@@ -222,11 +227,9 @@ def _describe(
         ]
         for row in rows
     ]  # fmt: skip
-    settings = recipe.model_dump(mode="json", exclude={"name", "model", "model_sha256"})
     return {
         "tiles": tiles,
-        "recipe": settings,
-        "weights_sha256": weights_sha256,
+        "recipe": describe_recipe(recipe, weights_sha256),
         "shard_tiles": shard_tiles,
         "pixel_offset": pixel_offset,
         "versions": library_versions("cellpose", "torch", "numpy", "zarr", "pyarrow"),

@@ -50,14 +50,17 @@ class RunPaths:
         """One training: trainer state while it runs, best and last weights, history, record."""
         return self.output / "checkpoints" / key
 
-    @property
-    def recipes(self) -> Path:
-        """Recipes that the experiments made, by name, each with its weights' checksum."""
-        return self.output / "recipes.yaml"
+    def recipe(self, name: str) -> Path:
+        """A recipe that an experiment made, with the checksum of its weights."""
+        return self.output / "recipes" / f"{name}.yaml"
 
     def experiment(self, name: str, key: str) -> Path:
         """Tables, figures and choices of one experiment, for example `e2-label-budget`."""
         return self.output / "experiments" / name / key
+
+    def current_experiment(self, name: str) -> Path:
+        """Says which key the experiment of the study as it is has."""
+        return self.output / "experiments" / name / "current.txt"
 
     def sweep(self, key: str) -> Path:
         """Folder of one threshold sweep or gate table: counts and cells, one row each."""
@@ -66,14 +69,6 @@ class RunPaths:
     def evaluation(self, key: str) -> Path:
         """Counts, one row an image."""
         return self.output / "evaluations" / f"{key}.parquet"
-
-    def scores(self, key: str) -> Path:
-        """Summaries of the counts beside it, as a table people read."""
-        return self.output / "evaluations" / f"{key}.scores.tsv"
-
-    def overlays(self, key: str) -> Path:
-        """Pictures of labels on images."""
-        return self.output / "overlays" / key
 
     def labels(self, key: str) -> Path:
         """Folder of label arrays, one a tile shape."""

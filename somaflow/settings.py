@@ -3,6 +3,8 @@
 Plain data: validated here, written to YAML, shown as parts of the dashboard's form.
 """
 
+import re
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from somaflow.recipes import TrainingSettings
@@ -10,6 +12,8 @@ from somaflow.recipes import TrainingSettings
 PRESETS = ("generic", "per-marker", "without-dapi", "balanced", "two-stage")
 """Recipes that `FineTuning.recipes` may ask for, besides `<MARKER>-only`."""
 ONLY = "-only"
+MADE_ENDINGS = ("-gated", "-best-f1", "-precise")
+"""What e3-gating and e4-thresholds add to the name of a recipe."""
 
 
 class _Settings(BaseModel):
@@ -34,6 +38,14 @@ class FineTuning(_Settings):
     Empty: the job's own wall-time, where the cluster tells it."""
     checkpoint_minutes: float = Field(default=3, gt=0)
     """At most so much work is lost when a training is killed."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the recipes that come out, `<MARKER>-only` for those of `per-marker`."""
+        names = ["<MARKER>-only" if name == "per-marker" else name for name in self.recipes]
+        if "two-stage" in names and "generic" not in names:
+            names.insert(0, "generic")
+        return [*names, "hybrid"]
 
     @field_validator("recipes")
     @classmethod
@@ -96,6 +108,14 @@ class ThresholdGrid(_Settings):
     """Smallest areas to keep."""
     required_recall: float = Field(default=0.7, gt=0, lt=1)
     """The second operating point has the best precision among those with this recall on val."""
+
+
+def is_made(name: str, known: list[str]) -> bool:
+    """Whether a recipe of that name is known, or can come out of an experiment on a known one."""
+    for ending in MADE_ENDINGS:
+        name = name.removesuffix(ending)
+    name = re.sub(r"-seed\d+$", "", name)
+    return name in known or ("<MARKER>-only" in known and name.endswith(ONLY))
 
 
 def _distinct(value: list[int], least: int) -> list[int]:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from somaflow.experiments.results import SUMMARY
 from somaflow.ledger import read_plan, read_records
 from somaflow.paths import RunPaths
 from somaflow.study import Study
+from somaflow.training import is_trained, read_history
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ def describe_status(study: Study) -> str:
     paths = study.paths
     lines = [f"Study {study.name}, outputs in {paths.output}"]
     lines += _describe_tiles(paths)
-    for path in _newest_first(paths.output / "evaluations", "*.scores.tsv"):
-        lines.append(f"scores       {path}")
-        lines.append(f"overlays     {paths.overlays(path.name.split('.')[0])}")
+    lines += _describe_trainings(paths)
+    for name, folder in current_experiments(paths).items():
+        lines.append(f"{name:<16} {folder / SUMMARY}")
     statuses = [inference_status(paths, key) for key in paths.inference_keys()]
     for status in statuses:
         lines.append(
@@ -63,13 +65,27 @@ def describe_status(study: Study) -> str:
     return "\n".join(lines)
 
 
-def read_scores(paths: RunPaths) -> pd.DataFrame:
-    """Score tables of all evaluations, the newest first; empty where there is none."""
-    tables = [
-        pd.read_csv(path, sep="\t").assign(key=path.name.split(".")[0])
-        for path in _newest_first(paths.output / "evaluations", "*.scores.tsv")
-    ]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+def current_experiments(paths: RunPaths) -> dict[str, Path]:
+    """Folder of the current page of each experiment that has run, in the order of the data."""
+    found = {}
+    for pointer in sorted((paths.output / "experiments").glob("*/current.txt")):
+        name = pointer.parent.name
+        found[name] = paths.experiment(name, pointer.read_text(encoding="utf-8").strip())
+    return found
+
+
+def _describe_trainings(paths: RunPaths) -> list[str]:
+    """How many trainings are done, and how far those are that are not."""
+    folders = sorted(path for path in (paths.output / "checkpoints").glob("*") if path.is_dir())
+    if not folders:
+        return []
+    open_ones = [folder for folder in folders if not is_trained(folder)]
+    lines = [f"trainings    {len(folders) - len(open_ones)} done, {len(open_ones)} not finished"]
+    for folder in open_ones:
+        history = read_history(folder)
+        epoch = int(history.epoch.max()) if len(history) else 0
+        lines.append(f"             {folder}: {epoch} epochs recorded; run its flow again to go on")
+    return lines
 
 
 def _describe_tiles(paths: RunPaths) -> list[str]:
@@ -84,7 +100,3 @@ def _describe_tiles(paths: RunPaths) -> list[str]:
     if paths.splits.exists():
         lines.append(f"splits       {paths.splits}")
     return lines
-
-
-def _newest_first(folder: Path, pattern: str) -> list[Path]:
-    return sorted(folder.glob(pattern), key=lambda path: (-path.stat().st_mtime_ns, path.name))

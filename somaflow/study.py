@@ -15,7 +15,15 @@ import somaflow
 from somaflow.errors import StudyError
 from somaflow.keys import library_versions
 from somaflow.paths import RunPaths
-from somaflow.recipes import Recipe
+from somaflow.recipes import RECIPE_NAME, Recipe
+from somaflow.settings import (
+    MADE_ENDINGS,
+    FineTuning,
+    GateGrid,
+    LabelBudgets,
+    ThresholdGrid,
+    is_made,
+)
 
 
 class _Settings(BaseModel):
@@ -85,8 +93,17 @@ class Study(_Settings):
     """Train, val and test."""
     recipes: list[Recipe] = Field(default=[Recipe()], min_length=1)
     """What to evaluate: weights, thresholds and gate, each under its own name."""
-    inference_recipe: str = "baseline"
-    """Name of the recipe that segments all tiles."""
+    fine_tuning: FineTuning | None = None
+    """What e1-recipes trains; empty: it scores the recipes above alone."""
+    label_budgets: LabelBudgets | None = None
+    """Budgets of e2-label-budget; needs `fine_tuning`."""
+    gating: GateGrid | None = None
+    """Gates that e3-gating tries."""
+    thresholds: ThresholdGrid | None = None
+    """Thresholds that e4-thresholds tries."""
+    inference_recipe: str = Field(default="baseline", pattern=RECIPE_NAME)
+    """Name of the recipe that segments all tiles: one of the above, or one that an experiment made,
+    for example `hybrid`."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """`auto` uses a GPU where there is one; `cuda` fails where there is none."""
     bad_tiles: Literal["quarantine", "fail"] = "quarantine"
@@ -114,12 +131,31 @@ class Study(_Settings):
         names = [recipe.name for recipe in self.recipes]
         if len(set(names)) < len(names):
             raise ValueError(f"recipe names must be unique, got {', '.join(names)}")
-        if self.inference_recipe not in names:
-            raise ValueError(
-                f"inference_recipe must be one of the recipes ({', '.join(names)}), "
-                f"got {self.inference_recipe!r}"
-            )
+        if self.label_budgets is not None and self.fine_tuning is None:
+            raise ValueError("label_budgets needs fine_tuning, which says how weights are trained")
+        if self.fine_tuning is not None:
+            self._check_base(self.fine_tuning, names)
+        used = [self.inference_recipe]
+        used += [name for grid in (self.gating, self.thresholds) for name in _recipes_of(grid)]
+        trained = self.fine_tuning.names if self.fine_tuning else []
+        for name in used:
+            if not is_made(name, [*names, *trained]):
+                known = ", ".join([*names, *trained])
+                raise ValueError(
+                    f"inference_recipe and recipes to gate or sweep must be one of {known}, or one "
+                    f"that is made from it ({', '.join(MADE_ENDINGS)}), got {name!r}"
+                )
         return self
+
+    def _check_base(self, tuning: FineTuning, names: list[str]) -> None:
+        if tuning.base not in names or self.recipe(tuning.base).per_marker:
+            raise ValueError(
+                f"fine_tuning.base must be one of the recipes ({', '.join(names)}) and have no "
+                f"sets per marker, got {tuning.base!r}"
+            )
+        twice = sorted({*tuning.names, "hybrid"} & set(names))
+        if twice:
+            raise ValueError(f"recipes must not have the names of trained ones, got {twice}")
 
     @property
     def paths(self) -> RunPaths:
@@ -173,6 +209,10 @@ def dump_study(study: Study) -> str:
     return f"# As run by somaflow {somaflow.__version__} ({header})\n{body}"
 
 
+def _recipes_of(grid: GateGrid | ThresholdGrid | None) -> list[str]:
+    return [] if grid is None or grid.recipes is None else grid.recipes
+
+
 def _read_resolved(path: Path) -> Any:
     if not path.is_file():
         raise StudyError(
@@ -207,7 +247,10 @@ def _resolve_model(recipe: Any, folder: Path) -> Any:
     """A model with a slash or a suffix is a file; a bare word is a model's name."""
     if isinstance(recipe, dict) and isinstance(model := recipe.get("model"), str):
         is_file = "/" in model or Path(model).suffix != ""
-        return {**recipe, "model": str(_absolute(model, folder)) if is_file else model}
+        recipe = {**recipe, "model": str(_absolute(model, folder)) if is_file else model}
+    if isinstance(recipe, dict) and isinstance(sets := recipe.get("per_marker"), dict):
+        sets = {marker: _resolve_model(part, folder) for marker, part in sets.items()}
+        recipe = {**recipe, "per_marker": sets}
     return recipe
 
 

@@ -46,7 +46,31 @@ recipes:
     flow_threshold: 0.4
     cellprob_threshold: 0.0
     min_size_px: 15
-inference_recipe: baseline
+
+# What to train (e1-recipes). Remove this part to score the recipes above alone.
+#   generic       all markers            per-marker   one training each, or name one: GFAP-only
+#   without-dapi  the marker alone       balanced     every marker drawn equally often
+#   two-stage     generic, then each marker
+# Per marker the recipe that is best on val is the `hybrid`. Defaults are Cellpose's: 100 epochs, a
+# crop a step, learning rate 1e-5 for Cellpose-SAM.
+fine_tuning:
+  base: baseline
+  recipes: [generic, per-marker, without-dapi, balanced, two-stage]
+  seeds: [0]
+  settings: {n_epochs: 100}
+
+# How few labels are enough (e2-label-budget): tiles a marker, drawn so many times.
+label_budgets:
+  budgets: [2, 5, 10, 20, 30]
+  repeats: 5
+
+# Which cells to leave out (e3-gating), which thresholds (e4-thresholds); {} = the built-in grids.
+gating: {}
+thresholds: {}
+
+# What segments all tiles: a recipe above, or one that was made: generic, hybrid, hybrid-gated,
+# hybrid-best-f1, hybrid-precise ...
+inference_recipe: hybrid
 
 # auto: a GPU where there is one; cuda: fail where there is none; cpu.
 device: auto

@@ -6,10 +6,21 @@ from typing import Any
 from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 
-from somaflow.errors import DeviceError, LabelsError, ModelError, OutputError, TileError
+from somaflow.errors import (
+    DeviceError,
+    LabelsError,
+    ModelError,
+    OutputError,
+    TileError,
+    TrainingError,
+    TrainingStopped,
+)
 
-# Trying again cannot mend these; a person must.
-_FINAL_ERRORS = (TileError, LabelsError, ModelError, DeviceError, OutputError)
+# Trying again at once cannot mend these; a person, or a later run, must.
+_FINAL_ERRORS = (
+    *(TileError, LabelsError, ModelError, DeviceError, OutputError),
+    *(TrainingError, TrainingStopped),
+)
 
 
 def keyed(task: Task[Any, Any], key: str, results: Path, on_disk: bool) -> Task[Any, Any]:

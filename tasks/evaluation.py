@@ -1,53 +1,57 @@
-"""E1 as tasks: score a recipe on one split and marker, draw what it found."""
+"""Scoring as tasks: a recipe on one split, and pictures of what it found."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from prefect import task
 
 from somaflow.evaluation.scoring import read_prepared, score_tiles
-from somaflow.figures import draw_overlay
-from somaflow.files import write_bytes
+from somaflow.figures import draw_comparison_rows
 from somaflow.preparation import open_prepared
 from somaflow.recipes import Recipe
 from tasks.caching import can_heal
-from tasks.models import Device, worker_segmenter
+from tasks.models import Device, segmenter_loader
 
 
 @task(
-    task_run_name="{recipe.name} on {split} {marker}",
+    task_run_name="{recipe.name} on {split}",
     retries=1,
     retry_delay_seconds=5,
     retry_condition_fn=can_heal,
 )
-def score_marker(
-    folder: Path, recipe: Recipe, split: str, marker: str, device: Device, iou_threshold: float
+def score_split(
+    folder: Path, recipe: Recipe, split: str, device: Device, iou_threshold: float
 ) -> pd.DataFrame:
-    """Counts of one recipe on the tiles of one marker and split, one row an image."""
+    """Counts of one recipe on the tiles of one split, one row an image."""
     prepared = open_prepared(folder)
-    chosen = prepared[(prepared.split == split) & (prepared.marker == marker)]
-    return score_tiles(chosen, folder, recipe, worker_segmenter(recipe, device), iou_threshold)
+    chosen = prepared[prepared.split == split]
+    return score_tiles(chosen, folder, recipe, segmenter_loader(device), iou_threshold)
 
 
 @task(
-    task_run_name="overlays of {recipe.name}",
+    task_run_name="overlays of {names}",
     retries=1,
     retry_delay_seconds=5,
     retry_condition_fn=can_heal,
 )
 def draw_overlays(
-    folder: Path, recipe: Recipe, tile_ids: list[str], device: Device, target: Path
-) -> list[Path]:
-    """Writes a picture of each tile: image, reference and predicted outlines."""
+    folder: Path, recipes: list[Recipe], names: str, tile_ids: list[str], device: Device
+) -> bytes:
+    """A picture with a row a tile: image, reference and what each recipe found, side by side."""
     prepared = open_prepared(folder)
-    segmenter = worker_segmenter(recipe, device)
-    written = []
-    for row in prepared[prepared.tile_id.isin(tile_ids)].itertuples():
+    load = segmenter_loader(device)
+    rows = []
+    chosen_tiles: Iterable[Any] = (
+        prepared[prepared.tile_id.isin(tile_ids)].sort_values("marker").itertuples()
+    )
+    for row in chosen_tiles:
         image, reference = read_prepared(row, folder)
-        predicted = segmenter.segment([image], recipe)[0]
-        title = f"{row.marker}, {row.split} tile {row.tile_id}, recipe {recipe.name}"
-        picture = draw_overlay(image, predicted, reference=reference, title=title)
-        path = target / f"{row.marker}-{row.tile_id}.png"
-        write_bytes(path, picture)
-        written.append(path)
-    return written
+        predictions = {}
+        for recipe in recipes:
+            chosen = recipe.for_marker(row.marker)
+            predictions[recipe.name] = load(chosen).segment([image], chosen)[0]
+        title = f"{row.marker}, {row.split} tile {row.tile_id}"
+        rows.append((image, reference, predictions, title))
+    return draw_comparison_rows(rows)

@@ -13,7 +13,7 @@ from somaflow.inference import infer_shard
 from somaflow.paths import RunPaths
 from somaflow.recipes import Recipe
 from tasks.caching import can_heal
-from tasks.models import Device, worker_segmenter
+from tasks.models import Device, segmenter_loader
 
 
 @task(
@@ -40,7 +40,7 @@ def segment_shard(
         key,
         shard,
         recipe,
-        load=lambda: worker_segmenter(recipe, device),
+        load=segmenter_loader(device),
         shard_tiles=shard_tiles,
         pixel_offset=pixel_offset,
         retry_quarantined=retry_quarantined,

@@ -1,5 +1,6 @@
 """The segmenter of a worker process, loaded once."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal
 
@@ -14,7 +15,13 @@ def worker_segmenter(recipe: Recipe, device: Device) -> Segmenter:
     return _load(recipe.model, recipe.model_sha256, device)
 
 
-@lru_cache(maxsize=1)  # one model a worker: a second would not fit a GPU beside the first
+def segmenter_loader(device: Device) -> Callable[[Recipe], Segmenter]:
+    """`worker_segmenter` for one device."""
+    return lambda recipe: worker_segmenter(recipe, device)
+
+
+# A hybrid has up to a net a marker; in bf16 four of Cellpose-SAM take 2.5 GB of a GPU.
+@lru_cache(maxsize=4)
 def _load(model: str, sha256: str | None, device: Device) -> Segmenter:
     limit_threads(1)  # workers share the machine; more threads slow each other down
     return load_segmenter(model, device=device, sha256=sha256)

@@ -14,6 +14,8 @@ from prefect.artifacts import (
 )
 from tqdm import tqdm
 
+from somaflow.experiments.results import Results, embed_pictures
+
 _TERMINAL_INTERVAL_S = 1.0
 _LOG_INTERVAL_S = 15.0
 _ARTIFACT_INTERVAL_S = 2.0
@@ -63,6 +65,12 @@ def show_table(key: str, table: pd.DataFrame, description: str) -> None:
     """Puts a table on the dashboard."""
     rows = json.loads(table.to_json(orient="records"))  # plain numbers, None for NaN
     create_table_artifact(key=key, table=rows, description=description)
+
+
+def show_results(key: str, results: Results) -> None:
+    """Puts the page of an experiment on the dashboard, with its pictures."""
+    page = embed_pictures(results.markdown, results.pictures)
+    create_markdown_artifact(key=key, markdown=page, description=results.title)
 
 
 def show_lines(key: str, heading: str, lines: list[str]) -> None:

@@ -19,7 +19,8 @@ def test_everything_lies_below_the_output_folder(tmp_path: Path) -> None:
     """No path leaves the study's output folder, and those of different keys differ."""
     paths = RunPaths(tmp_path)
     of_keys = [
-        [paths.prepared(k), paths.evaluation(k), paths.scores(k), paths.labels(k), paths.plan(k),
+        [paths.prepared(k), paths.evaluation(k), paths.labels(k), paths.plan(k), paths.sweep(k),
+         paths.checkpoint(k), paths.experiment("e1-recipes", k),
          paths.cells(k, 3), paths.record(k, 3), paths.label_shard(k, "64x80", 3)]
         for k in ("one", "two")
     ]  # fmt: skip

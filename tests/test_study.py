@@ -81,8 +81,37 @@ def test_deployment_may_name_the_study_file(tmp_path: Path) -> None:
 
 def test_unknown_inference_recipe_is_refused(tmp_path: Path) -> None:
     """The recipe for inference must be one of the study's."""
-    with pytest.raises(StudyError, match="inference_recipe must be one of the recipes"):
+    with pytest.raises(StudyError, match="must be one of baseline, or one that is made from it"):
         load_study(write(tmp_path, inference_recipe="hybrid"))
+
+
+@pytest.mark.parametrize("name", ["hybrid", "generic-gated", "GFAP-only", "generic-seed1-precise"])
+def test_recipe_that_an_experiment_makes_may_segment_all(tmp_path: Path, name: str) -> None:
+    """The inference recipe may be one that does not exist yet, if the study makes it."""
+    study = write(tmp_path, fine_tuning={"seeds": [0, 1]}, inference_recipe=name)
+    assert name == load_study(study).inference_recipe
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"fine_tuning": {}, "inference_recipe": "hybird"}, "got 'hybird'"),
+        ({"fine_tuning": {"recipes": ["generic"]}, "inference_recipe": "GFAP-only"}, "GFAP-only"),
+        ({"fine_tuning": {"base": "mine"}}, "fine_tuning.base must be one of the recipes"),
+        ({"fine_tuning": {"recipes": ["generik"]}}, "different ones of generic, per-marker"),
+        ({"fine_tuning": {"seeds": [1, 1]}}, "different numbers"),
+        ({"recipes": [{"name": "baseline"}, {"name": "hybrid"}], "fine_tuning": {}}, "hybrid"),
+        ({"label_budgets": {}}, "label_budgets needs fine_tuning"),
+        ({"fine_tuning": {}, "label_budgets": {"budgets": [0, 2]}}, "at least 1"),
+        ({"gating": {"recipes": ["generic"]}}, "got 'generic'"),
+    ],
+)
+def test_experiments_that_cannot_be_run_are_refused(
+    tmp_path: Path, fields: dict[str, object], problem: str
+) -> None:
+    """A typo costs a second when the study is read, not a night of training."""
+    with pytest.raises(StudyError, match=problem):
+        load_study(write(tmp_path, **fields))
 
 
 def test_template_is_a_valid_study_and_never_overwrites(tmp_path: Path) -> None:

@@ -1,27 +1,27 @@
 """The one place where tiles meet Cellpose: weights go in, instance labels come out."""
 
-from somaflow.segmenter.model import (
-    FETCHED_MODELS,
-    MIN_SIDE_PX,
-    NORMALISATION,
-    Device,
-    Segmenter,
-    build_tiny_net,
-    limit_threads,
-    load_segmenter,
-    prepare_input,
-    weights_sha256,
-)
+from somaflow.segmenter.candidates import Candidates, Prediction
+from somaflow.segmenter.device import Device, limit_threads
+from somaflow.segmenter.inputs import MIN_SIDE_PX, NORMALISATION, prepare_input
+from somaflow.segmenter.model import Segmenter, load_segmenter, wrap_net
+from somaflow.segmenter.nets import Precision, load_net
+from somaflow.segmenter.tiny import build_tiny_net
+from somaflow.segmenter.weights import FETCHED_MODELS, weights_sha256
 
 __all__ = [
     "FETCHED_MODELS",
     "MIN_SIDE_PX",
     "NORMALISATION",
+    "Candidates",
     "Device",
+    "Precision",
+    "Prediction",
     "Segmenter",
     "build_tiny_net",
     "limit_threads",
+    "load_net",
     "load_segmenter",
     "prepare_input",
     "weights_sha256",
+    "wrap_net",
 ]

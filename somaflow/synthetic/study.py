@@ -40,6 +40,24 @@ output: output
 shard_tiles: 16
 seed: {seed}
 """
+_EXPERIMENTS = """\
+# Short trainings of the small net; a study with Cellpose-SAM leaves these settings out.
+fine_tuning:
+  recipes: [generic, GFAP-only]
+  settings:
+    n_epochs: 6
+    images_per_epoch: 96
+    batch_size: 4
+    crop_px: 192
+    learning_rate: 0.003
+    score_every: 2
+    weight_decay: 0.0001
+label_budgets: {budgets: [1, 2, 5], repeats: 2}
+gating: {recipes: [baseline, generic, hybrid]}
+thresholds: {recipes: [baseline, generic, hybrid]}
+inference_recipe: hybrid
+"""
+_LEAST_LABELLED = 12
 
 
 @dataclass(frozen=True)
@@ -123,7 +141,8 @@ def write_study(
     # The stamped study.yaml comes first and claims the folder; truth.yaml comes last and says that
     # the study is whole.
     if not is_claimed:
-        write_text(study_path, _STUDY.format(stamp=arguments.stamp, seed=seed))
+        experiments = _EXPERIMENTS if n_labelled >= _LEAST_LABELLED else ""
+        write_text(study_path, _STUDY.format(stamp=arguments.stamp, seed=seed) + experiments)
     donors = draw_donors(seed, n_donors + 1)
     tiles = plan_tiles(donors[:n_donors], n_tiles)
     labelled = choose_labelled(tiles, n_labelled)

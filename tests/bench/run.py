@@ -17,10 +17,17 @@ from pathlib import Path
 from somaflow.files import write_text
 from tests.bench.counting import bench_count_matches
 from tests.bench.features import bench_measure_cells
+from tests.bench.gates import bench_gate_grid
+from tests.bench.sweep import bench_segment_tile, bench_threshold_sweep
+from tests.bench.training import bench_train_epoch
 
 BENCHES: dict[str, Callable[[], dict[str, object]]] = {
     "count_matches": bench_count_matches,
+    "gate_grid": bench_gate_grid,
     "measure_cells": bench_measure_cells,
+    "segment_tile": bench_segment_tile,
+    "threshold_sweep": bench_threshold_sweep,
+    "train_epoch": bench_train_epoch,
 }
 _LIBRARIES = ("cellpose", "numba", "numpy", "pandas", "scikit-image", "scipy", "torch", "zarr")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from flows.server import temporary_server
 from somaflow.synthetic import write_study
@@ -56,10 +57,25 @@ def synthetic_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a small synthetic study; not to be written to."""
     folder = tmp_path_factory.mktemp("synthetic") / "study"
     write_study(folder, n_donors=4, n_tiles=32, height_px=160, width_px=160, labelled_tiles=16)
-    study = folder / "study.yaml"
-    text = study.read_text().replace("shard_tiles: 16", "shard_tiles: 8")
-    study.write_text(text + "\nn_resamples: 200\n")
+    path = folder / "study.yaml"
+    study = yaml.safe_load(path.read_text()) | {"shard_tiles": 8, "n_resamples": 200}
+    for name in ("fine_tuning", "label_budgets", "gating", "thresholds", "inference_recipe"):
+        del study[name]
+    path.write_text(yaml.safe_dump(study, sort_keys=False))
     return folder
+
+
+@pytest.fixture(scope="session")
+def experiments() -> dict[str, object]:
+    """Fields of a study file that make it train and experiment, in seconds."""
+    settings = {"n_epochs": 2, "images_per_epoch": 8, "batch_size": 4, "crop_px": 96}
+    return {
+        "fine_tuning": {"recipes": ["generic", "GFAP-only"], "settings": settings},
+        "label_budgets": {"budgets": [1, 50, 60], "repeats": 1},
+        "gating": {},
+        "thresholds": {"recipes": ["baseline", "generic"]},
+        "inference_recipe": "hybrid-gated",
+    }
 
 
 @pytest.fixture

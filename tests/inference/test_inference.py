@@ -155,7 +155,7 @@ def test_unreadable_tile_is_quarantined_and_its_shard_commits(
     hashes = fingerprint_files(
         tiles[["dapi_path", "marker_path"]].to_numpy().ravel(), paths.fingerprints
     )
-    inference = plan_inference(paths, tiles, Recipe(), "0" * 64, hashes, SHARD_TILES)
+    inference = plan_inference(paths, tiles, Recipe(), lambda _: "0" * 64, hashes, SHARD_TILES)
     victim = Path(tiles.marker_path[0])
     content = victim.read_bytes()
     victim.write_bytes(content[:200])
@@ -168,7 +168,7 @@ def test_unreadable_tile_is_quarantined_and_its_shard_commits(
                 inference.key,
                 shard,
                 Recipe(),
-                ThresholdSegmenter,
+                lambda _: ThresholdSegmenter(),
                 SHARD_TILES,
                 retry_quarantined=retry,
             )
@@ -201,9 +201,9 @@ def test_broken_model_fails_the_shard_and_commits_nothing(tmp_path: Path, manife
     hashes = fingerprint_files(
         tiles[["dapi_path", "marker_path"]].to_numpy().ravel(), paths.fingerprints
     )
-    inference = plan_inference(paths, tiles, Recipe(), "0" * 64, hashes, SHARD_TILES)
+    inference = plan_inference(paths, tiles, Recipe(), lambda _: "0" * 64, hashes, SHARD_TILES)
     with pytest.raises(InferenceError, match="no kernel image is available; check the model"):
-        infer_shard(paths, inference.key, 0, Recipe(), BrokenSegmenter, SHARD_TILES)
+        infer_shard(paths, inference.key, 0, Recipe(), lambda _: BrokenSegmenter(), SHARD_TILES)
     assert read_records(paths, inference.key) == []
 
 
@@ -217,15 +217,40 @@ def test_changed_input_or_recipe_gets_its_own_folder(tmp_path: Path, manifest: P
     keys = {
         plan_inference(paths, tiles, recipe, weights, fingerprints, SHARD_TILES).key
         for recipe, weights, fingerprints in [
-            (Recipe(), "0" * 64, hashes),
-            (Recipe(cellprob_threshold=1), "0" * 64, hashes),
-            (Recipe(), "1" * 64, hashes),
-            (Recipe(), "0" * 64, other),
+            (Recipe(), lambda _: "0" * 64, hashes),
+            (Recipe(cellprob_threshold=1), lambda _: "0" * 64, hashes),
+            (Recipe(), lambda _: "1" * 64, hashes),
+            (Recipe(), lambda _: "0" * 64, other),
         ]
     }
-    renamed = plan_inference(paths, tiles, Recipe(name="x"), "0" * 64, hashes, SHARD_TILES)
+    renamed = plan_inference(
+        paths, tiles, Recipe(name="x"), lambda _: "0" * 64, hashes, SHARD_TILES
+    )
     assert len(keys) == 4
     assert renamed.key in keys
+
+
+def test_each_marker_is_segmented_with_its_own_set(tmp_path: Path, manifest: Path) -> None:
+    """A recipe with a set per marker loads those sets, by marker, and no other."""
+    paths = RunPaths(tmp_path / "out")
+    tiles = discover_tiles(manifest, layout="manifest")
+    files = tiles[["dapi_path", "marker_path"]].to_numpy().ravel()
+    hashes = fingerprint_files(files, paths.fingerprints)
+    own = str(tiles.marker[0])
+    recipe = Recipe(name="hybrid", per_marker={own: Recipe(name="own", model="own.pt")})
+    checksums = {"tiny": "0" * 64, "own.pt": "1" * 64}
+    plan = plan_inference(paths, tiles, recipe, checksums.__getitem__, hashes, SHARD_TILES)
+    loaded: list[Recipe] = []
+
+    def load(chosen: Recipe) -> ThresholdSegmenter:
+        loaded.append(chosen)
+        return ThresholdSegmenter()
+
+    infer_shard(paths, plan.key, 0, recipe, load, SHARD_TILES)
+    markers = set(read_plan(paths, plan.key).query("shard == 0").marker)
+    expected = {"own.pt" if marker == own else "tiny" for marker in markers}
+    assert expected == {chosen.model for chosen in loaded}
+    assert {"hybrid"} == {chosen.name for chosen in loaded}
 
 
 def test_full_disk_stops_the_shard_with_one_clear_error(tmp_path: Path, manifest: Path) -> None:

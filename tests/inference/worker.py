@@ -22,12 +22,12 @@ def main(output: Path, manifest: Path, log: Path | None = None) -> str:
         tiles[["dapi_path", "marker_path"]].to_numpy().ravel(), paths.fingerprints
     )
     recipe = Recipe()
-    inference = plan_inference(paths, tiles, recipe, "0" * 64, hashes, SHARD_TILES)
+    inference = plan_inference(paths, tiles, recipe, lambda _: "0" * 64, hashes, SHARD_TILES)
     plan = read_plan(paths, inference.key)
     segmenter = ThresholdSegmenter(log)
     print("planned", flush=True)
     for shard in unfinished_shards(paths, inference.key, plan):
-        infer_shard(paths, inference.key, shard, recipe, lambda: segmenter, SHARD_TILES)
+        infer_shard(paths, inference.key, shard, recipe, lambda _: segmenter, SHARD_TILES)
     return inference.key
 
 

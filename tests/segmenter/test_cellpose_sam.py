@@ -45,11 +45,12 @@ def checkpoint(tmp_path, monkeypatch):
     return path
 
 
-def test_cellpose_sam_checkpoint_segments_as_cellpose_does(checkpoint):
+@pytest.mark.parametrize("flow_threshold", [0, 2.2])
+def test_cellpose_sam_checkpoint_segments_as_cellpose_does(checkpoint, flow_threshold):
     """A CPSAM file is recognised, loaded whole and gives Cellpose's own labels."""
     tile = draw_nuclei(np.random.default_rng(4), (120, 140))[0]
-    # Random weights make no flow that the check would let pass.
-    recipe = Recipe(flow_threshold=0, min_size_px=5)
+    # Random weights make no flow that the usual 0.4 would let pass.
+    recipe = Recipe(flow_threshold=flow_threshold, min_size_px=5)
 
     segmenter = load_segmenter(checkpoint, device="cpu")
     [labels] = segmenter.segment([tile], recipe)
@@ -58,7 +59,7 @@ def test_cellpose_sam_checkpoint_segments_as_cellpose_does(checkpoint):
     loaded = segmenter.cellpose_model.net.state_dict()
     assert all(torch.equal(value, loaded[name]) for name, value in saved.items())
     expected = segmenter.cellpose_model.eval(
-        prepare_input(tile), channel_axis=0, flow_threshold=0, min_size=5
+        prepare_input(tile), channel_axis=0, flow_threshold=flow_threshold, min_size=5
     )[0]
     np.testing.assert_array_equal(expected, labels)
     assert labels.max() > 0

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from somaflow.errors import DeviceError, ModelError, TileError
 from somaflow.gating import gate_labels
 from somaflow.recipes import Gate, Recipe
-from somaflow.segmenter import limit_threads, load_segmenter, prepare_input
+from somaflow.segmenter import (
+    build_tiny_net,
+    limit_threads,
+    load_net,
+    load_segmenter,
+    prepare_input,
+    wrap_net,
+)
 
 SIZES = [(16, 16), (17, 300), (241, 255), (256, 256), (257, 391)]
 
@@ -235,3 +242,61 @@ def test_segmenter_says_where_it_runs():
 
     assert ("cuda" if torch.cuda.is_available() else "cpu") == segmenter.device
     assert segmenter.device == segmenter.cellpose_model.net.device.type
+
+
+def test_marker_recipe_blanks_dapi(tiny):
+    """A recipe without DAPI gives Cellpose's labels of the tile whose DAPI is zero."""
+    tile = draw_tile(seed=3)
+    recipe = Recipe(channels="marker", cellprob_threshold=-1)
+
+    [labels] = tiny.segment([tile], recipe)
+
+    blanked = np.stack([np.zeros_like(tile[0]), tile[1]])
+    np.testing.assert_array_equal(evaluate_directly(tiny, blanked, cellprob_threshold=-1), labels)
+    assert labels.max() > 0
+    assert not np.array_equal(tiny.segment([tile], Recipe(cellprob_threshold=-1))[0], labels)
+
+
+def test_prepare_input_blanks_dapi_of_the_copy_alone():
+    """Without DAPI the net's first plane is zeros and the caller's tile is as it was."""
+    tile = np.ones((2, 16, 20), dtype=np.uint8)
+
+    prepared = prepare_input(tile, channels="marker")
+
+    assert [0, 1, 0] == [int(plane.max()) for plane in prepared]
+    assert tile.all()
+
+
+def test_recipe_with_sets_per_marker_is_refused(tiny):
+    """A hybrid recipe is never applied as if its outer set were meant for every marker."""
+    hybrid = Recipe(name="hybrid", per_marker={"OLIG2": Recipe(cellprob_threshold=-2)})
+
+    with pytest.raises(ModelError, match=r"OLIG2.*for_marker"):
+        tiny.segment([draw_tile()], hybrid)
+
+    assert 1 == len(tiny.segment([draw_tile()], hybrid.for_marker("OLIG2")))
+
+
+def test_wrapped_net_is_the_net_itself(tiny):
+    """A net that goes on training is scored as it is at that moment, without a copy."""
+    import torch
+
+    net, sha256, device = load_net("tiny", device="cpu", precision="fp32")
+    segmenter = wrap_net(net, "tiny in training")
+    tile = draw_tile()
+
+    assert (tiny.sha256, "cpu") == (sha256, device)
+    np.testing.assert_array_equal(
+        tiny.segment([tile], Recipe())[0], segmenter.segment([tile], Recipe())[0]
+    )
+    assert net is segmenter.cellpose_model.net
+    with torch.no_grad():
+        net.head.bias[2] = -1e3
+    assert 0 == segmenter.segment([tile], Recipe())[0].max()
+
+
+def test_wrapped_net_says_what_it_is():
+    """A net without a weights file has a name, a device and no checksum."""
+    segmenter = wrap_net(build_tiny_net(), "new")
+
+    assert ("new", "", "cpu") == (segmenter.model, segmenter.sha256, segmenter.device)

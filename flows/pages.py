@@ -1,0 +1,27 @@
+"""The page of an experiment, to the study's folder and to the dashboard."""
+
+from typing import Any
+
+from prefect import get_run_logger
+
+from somaflow.experiments.results import Results, write_results
+from somaflow.keys import content_key
+from somaflow.study import Study
+from tasks.reporting import show_results
+
+
+def experiment_key(study: Study, name: str, **parts: Any) -> str:
+    """Key of an experiment's page: what it is made from, and how the study resamples."""
+    return content_key(
+        "experiment", name=name, n_resamples=study.n_resamples, seed=study.seed, **parts
+    )
+
+
+def publish(study: Study, name: str, key: str, results: Results) -> str:
+    """Writes the page, notes that it is the current one, shows it; returns its folder."""
+    folder = study.paths.experiment(name, key)
+    write_results(results, folder)
+    study.paths.write_current(study.paths.current_experiment(name), f"{key}\n".encode())
+    show_results(name, results)
+    get_run_logger().info("%s in %s", results.title, folder)
+    return str(folder)

@@ -1,0 +1,97 @@
+"""Many recipes scored over the workers of a site; what is scored already is read from disk."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from prefect.futures import PrefectFuture, as_completed
+
+from flows.sites import LazyRunner
+from somaflow.evaluation.scoring import evaluation_key
+from somaflow.files import write_bytes
+from somaflow.recipes import Recipe
+from somaflow.segmenter import weights_sha256
+from somaflow.study import Study
+from tasks.caching import keyed
+from tasks.evaluation import score_split
+from tasks.reporting import Progress
+
+
+def recipe_key(study: Study, prepared_key: str, recipe: Recipe) -> str:
+    """Key of the recipe's counts."""
+    return evaluation_key(prepared_key, recipe, weights_sha256, study.iou_threshold)
+
+
+def last_split(counts: pd.DataFrame) -> str:
+    """The split that scores are shown of: test, or val where there is no test tile."""
+    return "test" if (counts.split == "test").any() else "val"
+
+
+def score_recipes(
+    study: Study,
+    runner: LazyRunner,
+    prepared_key: str,
+    prepared: pd.DataFrame,
+    recipes: Sequence[Recipe],
+    splits: Sequence[str] = ("train", "val", "test"),
+) -> pd.DataFrame:
+    """Counts of all recipes, a row an image; a task a recipe and split that is not scored yet.
+
+    Each recipe's counts are also written, when all its splits are there.
+
+    Args:
+        study: of which the tiles and the IoU threshold are taken.
+        runner: of the tasks.
+        prepared_key: of the labelled tiles.
+        prepared: their table.
+        recipes: to score, each name once.
+        splits: to score, the same ones for a recipe every time.
+    """
+    present = [split for split in splits if (prepared.split == split).any()]
+    keys = {recipe.name: recipe_key(study, prepared_key, recipe) for recipe in recipes}
+    todo = [recipe for recipe in recipes if not study.paths.evaluation(keys[recipe.name]).exists()]
+    if todo:
+        _score(study, runner, prepared_key, prepared, todo, keys, present)
+    tables = [pd.read_parquet(study.paths.evaluation(key)) for key in keys.values()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def write_counts(study: Study, key: str, counts: pd.DataFrame) -> None:
+    """Writes the counts of one recipe."""
+    ordered = counts.sort_values(["split", "marker", "tile_id"], ignore_index=True)
+    write_bytes(study.paths.evaluation(key), ordered.to_parquet(index=False))
+
+
+def _score(
+    study: Study,
+    runner: LazyRunner,
+    prepared_key: str,
+    prepared: pd.DataFrame,
+    recipes: Sequence[Recipe],
+    keys: dict[str, str],
+    splits: Sequence[str],
+) -> None:
+    sizes = prepared.groupby("split").size()
+    total = len(recipes) * int(sizes[list(splits)].sum())
+    progress = Progress("Tiles scored", total=total, unit="tiles")
+    work: dict[PrefectFuture[Any], tuple[Recipe, str]] = {}
+    for recipe in recipes:
+        for split in splits:
+            key = f"{keys[recipe.name]}-{split}"
+            task = keyed(score_split, key, study.paths.task_results, on_disk=True)
+            parameters = {
+                "folder": study.paths.prepared(prepared_key),
+                "recipe": recipe,
+                "split": split,
+                "device": study.device,
+                "iou_threshold": study.iou_threshold,
+            }
+            work[runner.submit(task, parameters=parameters)] = recipe, split
+    parts: dict[str, list[pd.DataFrame]] = {recipe.name: [] for recipe in recipes}
+    for future in as_completed(list(work)):
+        recipe, split = work.pop(future)
+        parts[recipe.name].append(future.result())
+        if len(parts[recipe.name]) == len(splits):
+            write_counts(study, keys[recipe.name], pd.concat(parts[recipe.name]))
+        progress.advance(int(sizes[split]), note=f"{recipe.name} on {split}")
+    progress.close()

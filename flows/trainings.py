@@ -1,0 +1,160 @@
+"""Many trainings over the workers of a site: finished ones are looked up, failures counted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from prefect.futures import PrefectFuture, as_completed
+
+from flows.sites import LazyRunner
+from somaflow.errors import ExperimentError
+from somaflow.experiments.plan import PlannedTraining, training_tiles
+from somaflow.recipes import Recipe
+from somaflow.segmenter import weights_sha256
+from somaflow.settings import FineTuning
+from somaflow.study import Study
+from somaflow.training import is_trained, read_training, training_key
+from tasks.caching import keyed
+from tasks.reporting import Progress
+from tasks.training import train_recipe
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training to do: what it is called, on what it is trained, from which weights."""
+
+    name: str
+    train_ids: tuple[str, ...]
+    val_ids: tuple[str, ...]
+    base: Recipe
+    planned: PlannedTraining
+    key: str
+    folder: Path
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its weights are there, whole."""
+        return is_trained(self.folder)
+
+
+Trained = dict[str, tuple[str, str]]
+"""Path and sha256 of the best weights, by name of the training."""
+
+
+def make_job(
+    study: Study,
+    prepared_key: str,
+    planned: PlannedTraining,
+    train_ids: Sequence[str],
+    val_ids: Sequence[str],
+    base: Recipe,
+) -> Job:
+    """The job of a planned training on these train and val tiles, starting from `base`."""
+    train_ids, val_ids = tuple(train_ids), tuple(val_ids)
+    key = training_key(
+        prepared_key, train_ids, val_ids, base, weights_sha256(base.model), planned.settings
+    )
+    folder = study.paths.checkpoint(key)
+    return Job(planned.name, train_ids, val_ids, base, planned, key, folder)
+
+
+def run_planned(
+    study: Study,
+    runner: LazyRunner,
+    prepared_key: str,
+    prepared: pd.DataFrame,
+    planned: Sequence[PlannedTraining],
+    tuning: FineTuning,
+) -> tuple[Trained, list[str]]:
+    """Runs the trainings, those that start from another one after it.
+
+    Returns:
+        The trained weights by name, and a line for each training that failed or could not start.
+    """
+    base = study.recipe(tuning.base)
+    trained: Trained = {}
+    failures: list[str] = []
+    waiting = list(planned)
+    while waiting:
+        ready = [plan for plan in waiting if plan.start is None or plan.start in trained]
+        if not ready:
+            failures += [f"{plan.name}: {plan.start}, its start, failed" for plan in waiting]
+            break
+        waiting = [plan for plan in waiting if plan not in ready]
+        jobs = []
+        for plan in ready:
+            tiles = training_tiles(plan, prepared)
+            start = _start(plan, trained, base)
+            jobs.append(make_job(study, prepared_key, plan, tiles.train_ids, tiles.val_ids, start))
+        found, failed = run_jobs(study, runner, prepared_key, jobs, tuning)
+        trained |= found
+        failures += failed
+    return trained, failures
+
+
+def run_jobs(
+    study: Study, runner: LazyRunner, prepared_key: str, jobs: Sequence[Job], tuning: FineTuning
+) -> tuple[Trained, list[str]]:
+    """Runs trainings that do not depend on each other; one that fails does not stop the others.
+
+    Returns:
+        The trained weights by name, and a line for each training that failed.
+    """
+    failures: list[str] = []
+    todo = [job for job in jobs if not job.is_done]
+    if todo:
+        progress = Progress("Trainings done", total=len(todo), unit="trainings")
+        job_of = {_submit(study, runner, prepared_key, job, tuning): job for job in todo}
+        for future in as_completed(list(job_of)):
+            job = job_of.pop(future)
+            try:
+                future.result()
+            except Exception as error:  # noqa: BLE001 - listed, and the flow fails with the list
+                failures.append(f"{job.name}: {type(error).__name__}: {error}")
+            progress.advance(1, note=job.name)
+        progress.close()
+    models = {job.name: read_training(job.folder) for job in jobs if job.is_done}
+    return {name: (str(model.path), model.sha256) for name, model in models.items()}, failures
+
+
+def raise_failures(failures: Sequence[str], what: str, n_runs: int) -> None:
+    """Ends a flow as failed, in words, once everything that could be done is done.
+
+    Raises:
+        ExperimentError: if there is a failure.
+    """
+    if failures:
+        heading = f"{len(failures)} of {n_runs} {what} failed, the others are kept; mend the cause"
+        raise ExperimentError("\n".join([f"{heading} and run again:", *failures]))
+
+
+def _start(plan: PlannedTraining, trained: Mapping[str, tuple[str, str]], base: Recipe) -> Recipe:
+    """The recipe a training starts from: its weights, with the thresholds that val is scored by."""
+    update: dict[str, Any] = {"channels": plan.settings.channels}
+    if plan.start is not None:
+        path, sha256 = trained[plan.start]
+        update |= {"model": path, "model_sha256": sha256}
+    return base.model_copy(update=update)
+
+
+def _submit(
+    study: Study, runner: LazyRunner, prepared_key: str, job: Job, tuning: FineTuning
+) -> PrefectFuture[Any]:
+    task = keyed(train_recipe, job.key, study.paths.task_results, on_disk=job.is_done)
+    return runner.submit(
+        task,
+        parameters={
+            "name": job.name,
+            "folder": job.folder,
+            "prepared": study.paths.prepared(prepared_key),
+            "train_ids": list(job.train_ids),
+            "val_ids": list(job.val_ids),
+            "base": job.base,
+            "settings": job.planned.settings,
+            "device": study.device,
+            "time_limit_minutes": tuning.time_limit_minutes,
+            "checkpoint_minutes": tuning.checkpoint_minutes,
+        },
+    )
