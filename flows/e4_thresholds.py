@@ -89,7 +89,7 @@ def e4_thresholds(study: Study, site: str = "laptop") -> dict[str, Any]:
         _diagnose(study, recipes, tables, pooled, scored),
     ]
     for recipe in recipes:
-        names = [recipe.name, *(name for name in _names(recipe))]
+        names = [recipe.name, *_names(recipe).values()]
         own = counts[counts.recipe.isin(names) & (counts.split == last_split(counts))]
         pages.append(
             describe_thresholds(

@@ -53,15 +53,15 @@ def describe_status(study: Study) -> str:
     statuses = [inference_status(paths, key) for key in paths.inference_keys()]
     for status in statuses:
         lines.append(
-            f"inference    {status.key}: {status.tiles_done} of {status.tiles} tiles, "
+            f"inference        {status.key}: {status.tiles_done} of {status.tiles} tiles, "
             f"{status.shards_done} of {status.shards} shards, {status.cells} cells, "
             f"{len(status.quarantined)} quarantined"
         )
-        lines += [f"             {tile_id}: {reason}" for tile_id, reason in status.quarantined]
-        lines.append(f"labels       {paths.labels(status.key)}")
-        lines.append(f"cells        {paths.cells_folder(status.key)}")
+        lines += [f"                 {tile_id}: {reason}" for tile_id, reason in status.quarantined]
+        lines.append(f"labels           {paths.labels(status.key)}")
+        lines.append(f"cells            {paths.cells_folder(status.key)}")
     if not statuses:
-        lines.append("inference    none yet; `somaflow run e5-inference STUDY`")
+        lines.append("inference        none yet; `somaflow run e5-inference STUDY`")
     return "\n".join(lines)
 
 
@@ -80,23 +80,24 @@ def _describe_trainings(paths: RunPaths) -> list[str]:
     if not folders:
         return []
     open_ones = [folder for folder in folders if not is_trained(folder)]
-    lines = [f"trainings    {len(folders) - len(open_ones)} done, {len(open_ones)} not finished"]
+    n_done = len(folders) - len(open_ones)
+    lines = [f"trainings        {n_done} done, {len(open_ones)} not finished"]
     for folder in open_ones:
         history = read_history(folder)
         epoch = int(history.epoch.max()) if len(history) else 0
-        lines.append(f"             {folder}: {epoch} epochs recorded; run its flow again to go on")
+        lines.append(f"                 {folder}: {epoch} epochs so far; run its flow again")
     return lines
 
 
 def _describe_tiles(paths: RunPaths) -> list[str]:
     if not paths.tiles.exists():
-        return ["tiles        not looked for yet; `somaflow run e0-prepare STUDY`"]
+        return ["tiles            not looked for yet; `somaflow run e0-prepare STUDY`"]
     tiles = pd.read_parquet(paths.tiles)
     counts = tiles.status.value_counts()
     words = ", ".join(f"{count} {status}" for status, count in counts.items())
-    lines = [f"tiles        {len(tiles)} found: {words} ({paths.tiles})"]
+    lines = [f"tiles            {len(tiles)} found: {words} ({paths.tiles})"]
     refused = tiles[tiles.status == "refused"]
-    lines += [f"             {row.tile_id}: {row.reason}" for row in refused.itertuples()]
+    lines += [f"                 {row.tile_id}: {row.reason}" for row in refused.itertuples()]
     if paths.splits.exists():
-        lines.append(f"splits       {paths.splits}")
+        lines.append(f"splits           {paths.splits}")
     return lines

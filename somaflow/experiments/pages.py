@@ -196,7 +196,7 @@ def describe_diagnosis(
     scores: pd.DataFrame,
     per_tile: pd.DataFrame,
 ) -> Results:
-    """Why the worst marker does badly, in words, and the same of the others as pictures.
+    """Where the cells of each marker are lost, in words and pictures, the worst marker first.
 
     Args:
         recipe: that is looked at.
@@ -211,9 +211,8 @@ def describe_diagnosis(
     others = sorted(set(per_tile.marker) - {worst})
     for marker in [worst, *others]:
         picture = draw_diagnosis(marker, recipe, per_tile, cells, candidates, pooled)
-        if marker == worst:
-            diagnosis = diagnose_marker(marker, recipe, per_tile, cells, candidates, pooled, scores)
-            results.add_words(diagnosis.markdown())
+        diagnosis = diagnose_marker(marker, recipe, per_tile, cells, candidates, pooled, scores)
+        results.add_words(diagnosis.markdown().strip())
         caption = f"Where cells of {marker} are lost under {recipe.name}, on val"
         results.add_picture(f"diagnosis-{marker}", picture, caption)
     results.tables |= {"diagnosis-cells": cells, "diagnosis-candidates": candidates}

@@ -86,7 +86,7 @@ def test_command_prints_scores_and_where_results_lie(finished: Finished) -> None
     paths = RunPaths(folder / "output")
     (key,) = paths.inference_keys()
     assert "F1 pooled" in printed
-    assert f"inference    {key}: 32 of 32 tiles, 4 of 4 shards" in printed
+    assert f"inference        {key}: 32 of 32 tiles, 4 of 4 shards" in printed
     assert str(paths.labels(key)) in printed
     assert str(paths.cells_folder(key)) in printed
 
