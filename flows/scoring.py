@@ -11,6 +11,7 @@ from somaflow.evaluation.scoring import evaluation_key
 from somaflow.files import write_bytes
 from somaflow.recipes import Recipe
 from somaflow.segmenter import weights_sha256
+from somaflow.splits.assign import SPLIT_NAMES
 from somaflow.study import Study
 from tasks.caching import keyed
 from tasks.evaluation import score_split
@@ -33,7 +34,7 @@ def score_recipes(
     prepared_key: str,
     prepared: pd.DataFrame,
     recipes: Sequence[Recipe],
-    splits: Sequence[str] = ("train", "val", "test"),
+    splits: Sequence[str] = SPLIT_NAMES,
 ) -> pd.DataFrame:
     """Counts of all recipes, a row an image; a task a recipe and split that is not scored yet.
 
@@ -45,15 +46,23 @@ def score_recipes(
         prepared_key: of the labelled tiles.
         prepared: their table.
         recipes: to score, each name once.
-        splits: to score, the same ones for a recipe every time.
+        splits: to score.
     """
     present = [split for split in splits if (prepared.split == split).any()]
-    keys = {recipe.name: recipe_key(study, prepared_key, recipe) for recipe in recipes}
+    keys = {
+        recipe.name: _file_key(recipe_key(study, prepared_key, recipe), splits)
+        for recipe in recipes
+    }
     todo = [recipe for recipe in recipes if not study.paths.evaluation(keys[recipe.name]).exists()]
     if todo:
         _score(study, runner, prepared_key, prepared, todo, keys, present)
     tables = [pd.read_parquet(study.paths.evaluation(key)) for key in keys.values()]
     return pd.concat(tables, ignore_index=True)
+
+
+def _file_key(key: str, splits: Sequence[str]) -> str:
+    """Of the file of these splits; tasks go by recipe and split alone, and so share results."""
+    return key if tuple(splits) == SPLIT_NAMES else "-".join([key, *splits])
 
 
 def write_counts(study: Study, key: str, counts: pd.DataFrame) -> None:
@@ -77,7 +86,7 @@ def _score(
     work: dict[PrefectFuture[Any], tuple[Recipe, str]] = {}
     for recipe in recipes:
         for split in splits:
-            key = f"{keys[recipe.name]}-{split}"
+            key = f"{recipe_key(study, prepared_key, recipe)}-{split}"
             task = keyed(score_split, key, study.paths.task_results, on_disk=True)
             parameters = {
                 "folder": study.paths.prepared(prepared_key),

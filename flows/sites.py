@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,13 +55,73 @@ def load_site(name: str) -> Site:
 
 @contextmanager
 def dask_runner(site: str, most_workers: int | None = None) -> Iterator[DaskTaskRunner]:
-    """A task runner on the site's Dask cluster, which starts here and ends with the block.
+    """A task runner on the site's Dask cluster: the shared one, or its own for this block.
 
     Args:
         site: name of the site.
-        most_workers: no more workers than there is work for.
+        most_workers: no more workers than there is work for; a shared cluster has as many as its
+            site says.
     """
-    spec = load_site(site)
+    shared = _SHARED.get()
+    if shared is not None and shared.site == site:
+        yield shared.start()
+        return
+    with _start_cluster(load_site(site), most_workers) as runner:
+        yield runner
+
+
+class LazyRunner:
+    """The site's Dask cluster, started by the first task; a finished experiment starts none."""
+
+    def __init__(self, site: str) -> None:
+        """Starts nothing yet.
+
+        Raises:
+            StudyError: if there is no such site: now, not after an hour of other work.
+        """
+        load_site(site)
+        self.site = site
+        self._stack = ExitStack()
+        self._runner: DaskTaskRunner | None = None
+
+    def __enter__(self) -> "LazyRunner":
+        """The runner itself."""
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Ends the cluster, if there is one."""
+        self._stack.__exit__(*error)
+
+    def start(self) -> DaskTaskRunner:
+        """The task runner, which starts now if it has not."""
+        if self._runner is None:
+            shared = _SHARED.get()
+            own = shared is None or shared is self or shared.site != self.site
+            context = _start_cluster(load_site(self.site)) if own else dask_runner(self.site)
+            self._runner = self._stack.enter_context(context)
+        return self._runner
+
+    def submit(self, task: Task[Any, Any], parameters: dict[str, Any]) -> PrefectFuture[Any]:
+        """Submits the task, to a cluster that starts now if none has."""
+        return self.start().submit(task, parameters=parameters)
+
+
+_SHARED: ContextVar[LazyRunner | None] = ContextVar("shared runner", default=None)
+
+
+@contextmanager
+def shared_runner(site: str) -> Iterator[None]:
+    """Lets the flows that run inside share one cluster: each would import torch anew otherwise."""
+    with LazyRunner(site) as runner:
+        token = _SHARED.set(runner)
+        try:
+            yield
+        finally:
+            _SHARED.reset(token)
+
+
+@contextmanager
+def _start_cluster(spec: Site, most_workers: int | None = None) -> Iterator[DaskTaskRunner]:
     workers = spec.workers if most_workers is None else max(1, min(spec.workers, most_workers))
     cluster = {
         "n_workers": workers,
@@ -77,32 +138,6 @@ def dask_runner(site: str, most_workers: int | None = None) -> Iterator[DaskTask
             yield runner
         finally:
             runner.client.run(_send_last_words, on_error="ignore")
-
-
-class LazyRunner:
-    """The site's Dask cluster, started by the first task; a finished experiment starts none."""
-
-    def __init__(self, site: str, most_workers: int | None = None) -> None:
-        """Starts nothing yet; the arguments are those of `dask_runner`."""
-        load_site(site)  # an unknown site is an error now, not after an hour of other work
-        self._site, self._most_workers = site, most_workers
-        self._stack = ExitStack()
-        self._runner: DaskTaskRunner | None = None
-
-    def __enter__(self) -> "LazyRunner":
-        """The runner itself."""
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        """Ends the cluster, if there is one."""
-        self._stack.__exit__(*error)
-
-    def submit(self, task: Task[Any, Any], parameters: dict[str, Any]) -> PrefectFuture[Any]:
-        """Submits the task, to a cluster that starts now if none has."""
-        if self._runner is None:
-            context = dask_runner(self._site, self._most_workers)
-            self._runner = self._stack.enter_context(context)
-        return self._runner.submit(task, parameters=parameters)
 
 
 def run_on(runner: DaskTaskRunner, task: Task[Any, Any], **parameters: Any) -> Any:

@@ -12,7 +12,8 @@ from flows.e3_gating import e3_gating
 from flows.e4_thresholds import e4_thresholds
 from flows.e5_inference import e5_inference
 from flows.naming import named
-from somaflow.errors import ExperimentError
+from flows.sites import shared_runner
+from somaflow.errors import DeviceError, ExperimentError, OutputError
 from somaflow.study import Study
 
 
@@ -26,6 +27,11 @@ def study(study: Study, site: str = "laptop") -> dict[str, Any]:
         study: The study, or the path of its YAML file.
         site: Where tasks run.
     """
+    with shared_runner(site):
+        return _run_stages(study, site)
+
+
+def _run_stages(study: Study, site: str) -> dict[str, Any]:
     done: dict[str, Any] = {"e0-prepare": e0_prepare(study, site)}
     stages: dict[str, Callable[..., Any]] = {}
     if done["e0-prepare"]["labelled"]:
@@ -35,6 +41,8 @@ def study(study: Study, site: str = "laptop") -> dict[str, Any]:
     for name, stage in stages.items():
         try:
             done[name] = stage(study, site)
+        except (OutputError, DeviceError):
+            raise  # nothing else can be written, or run, either
         except Exception as error:  # noqa: BLE001 - listed, and this flow fails with the list
             get_run_logger().error("%s failed: %s", name, error)
             failures.append(f"{name}: {error}")

@@ -55,7 +55,7 @@ def segment_otsu(image: NDArray[Any], sigma_px: float, factor: float, radius_px:
     Args:
         image: (Y, X), any real dtype.
         sigma_px: of the Gaussian.
-        factor: times Otsu's threshold; below 1 finds dimmer cells.
+        factor: times Otsu's threshold over the darkest pixel; below 1 finds dimmer cells.
         radius_px: distance between the centres of two cells, at least.
     """
     smooth = gaussian(image.astype(np.float64), sigma_px, preserve_range=True)
@@ -110,7 +110,7 @@ def segment_blobs(
 METHODS = {
     "Otsu + watershed": Method(
         segment_otsu,
-        {"sigma_px": (1, 2, 3), "factor": (0.5, 0.7, 0.85, 1.0), "radius_px": (4, 6, 9)},
+        {"sigma_px": (2, 3, 5), "factor": (0.7, 1.0, 1.4, 2.0, 3.0), "radius_px": (6, 9)},
     ),
     "local threshold + watershed": Method(
         segment_local,
@@ -118,7 +118,7 @@ METHODS = {
     ),
     "LoG seeds + watershed": Method(
         segment_blobs,
-        {"sigma_px": (1, 2), "n_sigmas": (3, 4, 6, 9), "blob_radius_px": (4, 6, 8, 11)},
+        {"sigma_px": (1, 2, 3), "n_sigmas": (3, 4, 6, 9), "blob_radius_px": (4, 6, 8)},
     ),
 }
 

@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
@@ -76,6 +78,39 @@ def experiments() -> dict[str, object]:
         "thresholds": {"recipes": ["baseline", "generic"]},
         "inference_recipe": "hybrid-gated",
     }
+
+
+class Finished(NamedTuple):
+    """A study with all experiments, run to its end."""
+
+    folder: Path
+    printed: str
+    started: str
+    """Time (ISO 8601, UTC) at which the command began."""
+    ended: str
+
+    @property
+    def study(self) -> Path:
+        """The study file."""
+        return self.folder / "study.yaml"
+
+
+@pytest.fixture(scope="session")
+def finished(
+    synthetic_study: Path,
+    experiments: dict[str, object],
+    tmp_path_factory: pytest.TempPathFactory,
+    somaflow: Run,
+) -> Finished:
+    """A study with all experiments run to its end, once; not to be written to."""
+    started = datetime.now(UTC).isoformat()
+    folder = tmp_path_factory.mktemp("finished") / "study"
+    shutil.copytree(synthetic_study, folder)
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | experiments, sort_keys=False))
+    done = somaflow("run", "study", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Finished(folder, done.stdout, started, datetime.now(UTC).isoformat())
 
 
 @pytest.fixture
