@@ -102,6 +102,9 @@ class TrainingSettings(BaseModel):
     """Images are resized at random by 1 - s/2 to 1 + s/2."""
     rescale: bool = False
     """Resize every image to a mean cell diameter of 30 px before that."""
+    noise_range: float = Field(default=0.0, ge=0, le=2)
+    """Crops get Gaussian noise of a deviation drawn from 0 to this, in units of the normalised
+    image (its 1st percentile is 0, its 99th is 1). 0, as in Cellpose: none."""
     sampling: Literal["uniform", "balanced"] = "uniform"
     """`balanced`: every marker is drawn equally often, however many images it has."""
     channels: Channels = "both"

@@ -72,7 +72,7 @@ def draw_batch(
     Args:
         rng: what is drawn from.
         examples: one a crop.
-        settings: size, scale range and whether to resize to the mean diameter.
+        settings: size, scale range, noise, and whether to resize to the mean diameter.
         mean_diameter_px: the net's own.
         device: where crops are made; CUDA takes the same calls but is not proven.
     """
@@ -86,8 +86,21 @@ def draw_batch(
         view = draw_view(rng, example.planes.shape[-2:], settings, np.asarray(factor)[()])
         crop = cut_crop(example.planes.to(device), view, settings.crop_px)
         images[index, :N_INPUT_PLANES] = crop[:N_INPUT_PLANES]
+        if settings.noise_range > 0:
+            _add_noise(rng, images[index, :N_INPUT_PLANES], settings.noise_range)
         targets[index] = turn_flows(crop[N_INPUT_PLANES:], view.angle_deg)
     return images, targets
+
+
+def _add_noise(rng: np.random.RandomState, planes: "torch.Tensor", noise_range: float) -> None:
+    """Adds noise of one random deviation to (P, Y, X) planes in place; empty ones stay empty."""
+    import torch
+
+    deviation = noise_range * rng.rand()
+    for plane in planes:
+        noise = deviation * rng.standard_normal(tuple(plane.shape))
+        if plane.any():
+            plane += torch.from_numpy(noise).to(plane)
 
 
 def draw_view(

@@ -59,7 +59,7 @@ def test_study_flow_scores_splits_of_different_donors(finished: Finished) -> Non
 
 def test_command_prints_scores_and_where_results_lie(finished: Finished) -> None:
     """The last words of the command are the table of scores and the paths of what was made."""
-    folder, printed, _ = finished
+    folder, printed = finished.folder, finished.printed
     paths = RunPaths(folder / "output")
     (key,) = paths.inference_keys()
     assert "F1 pooled" in printed

@@ -134,3 +134,19 @@ def test_marker_example_has_no_dapi():
     assert both.planes[0].any()
     assert not marker.planes[0].any()
     assert torch.equal(both.planes[1:], marker.planes[1:])
+
+
+def test_noise_is_added_to_channels_that_show_something():
+    """Noise changes the image by its deviation at most, and leaves an empty channel and flows."""
+    example = make_blobs()
+    example.planes[1] = 0
+    quiet = TrainingSettings(crop_px=64)
+    noisy = TrainingSettings(crop_px=64, noise_range=0.5)
+
+    before, targets_before = draw_batch(seed_draws(2, 0), [example], quiet, 30.0, CPU)
+    after, targets_after = draw_batch(seed_draws(2, 0), [example], noisy, 30.0, CPU)
+
+    added = (after - before)[0]
+    assert 0 < float(added[0].std()) < 0.6
+    assert not added[1:].any()
+    assert torch.equal(targets_before, targets_after)
