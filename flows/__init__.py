@@ -5,3 +5,5 @@ import os
 # Dask reads this when it is first imported, here and in the workers that inherit it; its own
 # chatter about connections would bury what a run says.
 os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
+# Its profiler walks the frames of running tasks, trips over compiled ones, and nobody reads it.
+os.environ.setdefault("DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED", "False")

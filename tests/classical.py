@@ -114,11 +114,11 @@ METHODS = {
     ),
     "local threshold + watershed": Method(
         segment_local,
-        {"sigma_px": (1, 2, 3), "n_sigmas": (2, 3, 4, 6, 9), "radius_px": (4, 6, 9)},
+        {"sigma_px": (1, 2, 3), "n_sigmas": (2, 3, 4, 6), "radius_px": (4, 6, 9)},
     ),
     "LoG seeds + watershed": Method(
         segment_blobs,
-        {"sigma_px": (1, 2, 3), "n_sigmas": (3, 4, 6, 9), "blob_radius_px": (4, 6, 8)},
+        {"sigma_px": (2, 3, 4), "n_sigmas": (3, 4, 6, 9), "blob_radius_px": (6, 8, 10)},
     ),
 }
 

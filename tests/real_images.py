@@ -52,6 +52,7 @@ _TRAINING = {
     "batch_size": 4,
     "crop_px": 192,
     "learning_rate": 0.005,
+    "noise_range": 0.3,
     "score_every": 5,
 }
 # Fine-tuned nets are right at 0 or above, `tiny` itself far below: both are given their best.

@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 
 from somaflow.errors import ScoringError
-from somaflow.evaluation import compare
+from somaflow.evaluation import compare, summarise
 from somaflow.evaluation.bootstrap import METRICS
 from somaflow.evaluation.comparison import SEED_METRICS, compare_recipes, summarise_seeds
-from somaflow.evaluation.scores import scores_table
 from tests.experiments.tables import prepared_tiles, random_counts
 
 TILES = prepared_tiles(
@@ -18,6 +17,13 @@ TILES = prepared_tiles(
     }
 )  # fmt: skip
 COUNTS = random_counts(TILES, ["generic", "stock", "balanced"])
+
+
+def summarise_all(counts: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:
+    """Summaries per recipe, split and marker, and over all markers."""
+    both = pd.concat([counts.assign(marker="all"), counts], ignore_index=True)
+    keys = ["recipe", "split", "split_level", "marker"]
+    return summarise(both, by=keys, n_resamples=n_resamples, seed=seed)
 
 
 def test_comparison_has_the_baseline_first_and_all_before_markers() -> None:
@@ -37,10 +43,10 @@ def test_comparison_has_the_baseline_first_and_all_before_markers() -> None:
     assert expected == list(zip(table.split, table.marker, table.recipe, strict=True))
 
 
-def test_comparison_scores_are_those_of_the_score_table() -> None:
+def test_comparison_scores_are_those_of_summarise() -> None:
     """Scores and intervals do not change because recipes are compared."""
     keys = ["recipe", "split", "marker"]
-    expected = scores_table(COUNTS, n_resamples=40, seed=2).set_index(keys).sort_index()
+    expected = summarise_all(COUNTS, n_resamples=40, seed=2).set_index(keys).sort_index()
     actual = compare_recipes(COUNTS, "stock", n_resamples=40, seed=2).set_index(keys).sort_index()
 
     pd.testing.assert_frame_equal(expected, actual[list(expected)])
@@ -83,7 +89,7 @@ def test_seeds_are_summarised_by_mean_and_sample_sd() -> None:
     counts = random_counts(TILES, names)
     recipe_of = {name: ("generic", seed) for seed, name in enumerate(names[:3])}
     table = summarise_seeds(counts, recipe_of | {"two-stage": ("two-stage", 0)})
-    scores = scores_table(counts, n_resamples=1).set_index(["split", "marker", "recipe"])
+    scores = summarise_all(counts, n_resamples=1).set_index(["split", "marker", "recipe"])
 
     assert ["generic", "two-stage"] == list(dict.fromkeys(table.recipe))
     for row in table[table.recipe == "generic"].itertuples():

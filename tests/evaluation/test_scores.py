@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from somaflow.evaluation.scores import choose_examples, scores_table
+from somaflow.evaluation.comparison import compare_recipes
+from somaflow.evaluation.scores import choose_examples
 from somaflow.tables import describe_scores, score_rows
 
 
@@ -25,17 +26,6 @@ COUNTS = pd.DataFrame(
 )
 
 
-def test_scores_table_has_a_row_over_all_markers_before_each_marker() -> None:
-    """Splits come in the order of use, the row over all markers first."""
-    table = scores_table(COUNTS, n_resamples=100)
-    expected = [
-        ("train", "all"), ("train", "GFAP"), ("val", "all"), ("val", "OLIG2"),
-        ("test", "all"), ("test", "GFAP"),
-    ]  # fmt: skip
-    assert expected == list(zip(table.split, table.marker, strict=True))
-    assert [8, 8, 0, 0, 15, 15] == table.tp.tolist()
-
-
 def test_examples_are_the_median_test_tiles_or_of_another_split_where_there_is_none() -> None:
     """GFAP shows the middle of its three test tiles; OLIG2, with no test tile, its val tile."""
     assert ["c1", "c2"] == choose_examples(COUNTS)
@@ -43,7 +33,7 @@ def test_examples_are_the_median_test_tiles_or_of_another_split_where_there_is_n
 
 def test_score_rows_show_what_is_undefined_and_give_no_interval_for_one_donor() -> None:
     """Nothing predicted: precision is "-", not 0; a single donor has no interval."""
-    rows = score_rows(scores_table(COUNTS, n_resamples=100))
+    rows = score_rows(compare_recipes(COUNTS, "baseline", n_resamples=100)).to_dict("records")
     olig2 = next(row for row in rows if row["marker"] == "OLIG2")
     assert "-" == olig2["precision"]
     assert ("0.000", "0.000") == (olig2["recall"], olig2["F1 pooled"])
@@ -54,6 +44,6 @@ def test_score_rows_show_what_is_undefined_and_give_no_interval_for_one_donor() 
 def test_scores_without_donors_are_called_image_level() -> None:
     """The title says what was split and what was resampled."""
     images = COUNTS.assign(donor="", split_level="image")
-    table = scores_table(images, n_resamples=100)
+    table = compare_recipes(images, "baseline", n_resamples=100)
     expected = "Scores (image-level splits, IoU 0.5, 95 % image bootstrap intervals)"
     assert expected == describe_scores(table, 0.5)
