@@ -67,6 +67,7 @@ def e2_label_budget(study: Study, site: str = "laptop") -> dict[str, Any]:
         _f1_by_marker(baseline),
         failures,
         _describe_steps(next(iter(jobs.values())).planned.settings),
+        str(baseline.split_level.iloc[0]),
     )
     folder = publish(study, NAME, experiment_key(study, NAME, evaluations=keys), results)
     raise_failures(failures, "run(s)", len(jobs))

@@ -19,8 +19,7 @@ def list_tables(folders: Mapping[str, Path]) -> Iterator[tuple[str, pd.DataFrame
         scores = _read(folder / "scores.tsv")
         split = "test" if (scores.split == "test").any() else str(scores.split.iloc[-1])
         shown = scores[scores.split == split]
-        level = shown.split_level.iloc[0]
-        yield f"Recipes on {split} ({level}-level, 95 % intervals)", _short(shown)
+        yield f"Recipes on {split} ({_level(shown)}, 95 % intervals)", _short(shown)
     if folder := folders.get("e2-label-budget"):
         names = {"budget": "tiles a marker", "n_repeats": "repeats", "f1_pooled": "F1 pooled"}
         curve = _read(folder / "curve.tsv")
@@ -34,7 +33,12 @@ def list_tables(folders: Mapping[str, Path]) -> Iterator[tuple[str, pd.DataFrame
             tables = [_read(path) for path in sorted(folder.glob(f"*-{suffix}.tsv"))]
             scores = pd.concat(tables, ignore_index=True)
             split = scores.split.iloc[0]
-            yield f"{title}, on {split}, all markers", _short(scores[scores.marker == OVERALL])
+            rows = _short(scores[scores.marker == OVERALL])
+            yield f"{title}, on {split} ({_level(scores)}), all markers", rows
+
+
+def _level(scores: pd.DataFrame) -> str:
+    return f"{scores.split_level.iloc[0]}-level splits"
 
 
 def _short(scores: pd.DataFrame) -> pd.DataFrame:

@@ -99,6 +99,7 @@ def describe_budgets(
     baseline: Mapping[str, float],
     failures: Sequence[str],
     steps: str,
+    level: str,
 ) -> Results:
     """The page of e2-label-budget.
 
@@ -110,6 +111,7 @@ def describe_budgets(
         baseline: F1 pooled on the same split of the recipe that all start from, by marker.
         failures: a line for each run that failed.
         steps: how many optimizer steps each run took, in words.
+        level: of the splits, `donor` or `image`.
     """
     results = Results(f"Label budgets of {study}")
     _add_failures(results, failures)
@@ -117,7 +119,7 @@ def describe_budgets(
     results.add_words(
         f"How few labelled tiles are enough? F1 pooled on {split}, mean over repeats; the 95 % "
         "interval draws donors and repeats. Within a repeat a smaller budget is part of the "
-        f"larger one's tiles. {steps}"
+        f"larger one's tiles. {steps} {_LEVEL_WORDS[level]}"
     )
     results.add_picture(
         "curve",
@@ -165,7 +167,7 @@ def describe_gating(
     results = Results(recipe)
     results.add_words(
         "Per marker the gate with the best pooled F1 on val, scored once on test. A gate only "
-        "removes cells: recall cannot rise, precision can."
+        f"removes cells: recall cannot rise, precision can. {_level_words(scores)}"
     )
     names = {
         "marker": "marker",
@@ -258,7 +260,7 @@ def describe_thresholds(
         f"{n_settings} settings of flow, cell probability and size on val, from one pass of the "
         "net a tile. Two operating points a marker, chosen on val: the best F1, and the best "
         f"precision among settings with a recall of at least {required_recall:g}. Test was scored "
-        "once, with the choice fixed."
+        f"once, with the choice fixed. {_level_words(scores)}"
     )
     names = {
         "marker": "marker",
