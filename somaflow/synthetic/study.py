@@ -45,7 +45,7 @@ _EXPERIMENTS = """\
 fine_tuning:
   recipes: [generic, GFAP-only]
   settings:
-    n_epochs: 6
+    n_epochs: 4
     images_per_epoch: 96
     batch_size: 4
     crop_px: 192
@@ -54,7 +54,7 @@ fine_tuning:
     weight_decay: 0.0001
 label_budgets: {budgets: [1, 2, 5], repeats: 2}
 gating: {recipes: [baseline, generic, hybrid]}
-thresholds: {recipes: [baseline, generic, hybrid]}
+thresholds: {recipes: [baseline, generic]}
 inference_recipe: hybrid
 """
 _LEAST_LABELLED = 12
