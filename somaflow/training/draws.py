@@ -50,7 +50,11 @@ class TorchDraws:
 
 
 def encode_draws(rng: np.random.RandomState) -> dict[str, Any]:
-    """The generator's state as plain values; it has drawn no normal numbers."""
+    """The generator's state as plain values.
+
+    Normal numbers are drawn in pairs, and half a pair would be lost; crops, the only ones to get
+    them, have an even number of pixels (`crop_px` is a multiple of 8).
+    """
     _, key, position, *_ = rng.get_state(legacy=True)
     return {"key": [int(word) for word in key], "position": int(position)}
 
