@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
+# A run starts dozens of processes that import the same packages: each would compile them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-fast check bench format constraints clean
 
 demo: $(INSTALLED)

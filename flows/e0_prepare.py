@@ -5,7 +5,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows.naming import named
-from flows.sites import dask_runner, load_site, run_on
+from flows.sites import dask_runner, load_site
 from somaflow.preparation import is_prepared
 from somaflow.study import Study, dump_study
 from tasks.caching import keyed
@@ -32,22 +32,22 @@ def e0_prepare(study: Study, site: str = "laptop") -> dict[str, Any]:
     logger = get_run_logger()
     study.paths.write_current(study.paths.study, dump_study(study).encode())
     with dask_runner("laptop", most_workers=1) as runner:
-        set_aside = run_on(runner, find_tiles, study=study)
+        set_aside = runner.run(find_tiles, study=study)
         if set_aside:
             heading = f"{len(set_aside)} line(s) about tiles that are not used"
             logger.warning("%s:\n%s", heading, "\n".join(set_aside))
             show_lines("tiles-set-aside", heading, set_aside)
-        labelled = run_on(runner, check_labels, study=study)
+        labelled = runner.run(check_labels, study=study)
         if labelled.empty:
             logger.warning("No labelled tile: nothing to split or to score; e5-inference can run.")
             return {"set_aside": len(set_aside), "labelled": 0}
-        splits = run_on(runner, split_labelled, study=study, labelled=labelled)
-        run_on(runner, audit_splits, study=study, labelled=labelled, splits=splits)
-        key = run_on(runner, hash_labelled, study=study, labelled=labelled, splits=splits)
+        splits = runner.run(split_labelled, study=study, labelled=labelled)
+        runner.run(audit_splits, study=study, labelled=labelled, splits=splits)
+        key = runner.run(hash_labelled, study=study, labelled=labelled, splits=splits)
         task = keyed(
             prepare_images, key, study.paths.task_results, is_prepared(study.paths.prepared(key))
         )
-        prepared = run_on(runner, task, study=study, labelled=labelled, splits=splits, key=key)
+        prepared = runner.run(task, study=study, labelled=labelled, splits=splits, key=key)
     balance = prepared.groupby(["split", "marker"], sort=False).agg(
         n_tiles=("tile_id", "size"), n_donors=("donor", "nunique"), n_cells=("n_cells", "sum")
     )

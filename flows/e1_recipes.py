@@ -13,7 +13,7 @@ from prefect import flow
 from flows.naming import named
 from flows.pages import experiment_key, publish
 from flows.scoring import recipe_key, score_recipes, write_counts
-from flows.sites import LazyRunner
+from flows.sites import Runner, dask_runner
 from flows.trainings import Trained, raise_failures, run_planned
 from somaflow.evaluation.comparison import compare_recipes, summarise_seeds
 from somaflow.evaluation.scores import choose_examples
@@ -29,7 +29,7 @@ from somaflow.experiments.plan import (
 from somaflow.experiments.results import Results
 from somaflow.figures import draw_training
 from somaflow.files import write_bytes
-from somaflow.inventory import find_prepared
+from somaflow.inventory import Prepared, find_prepared
 from somaflow.recipebook import write_recipes
 from somaflow.recipes import Recipe
 from somaflow.study import Study
@@ -47,28 +47,28 @@ def e1_recipes(study: Study, site: str = "laptop") -> dict[str, Any]:
         study: The study, or the path of its YAML file.
         site: Where tasks run.
     """
-    prepared_key, prepared = find_prepared(study)
+    prepared = find_prepared(study)
     tuning = study.fine_tuning
-    planned = plan_trainings(tuning, prepared) if tuning else []
+    planned = plan_trainings(tuning, prepared.tiles) if tuning else []
     trained: Trained = {}
     failures: list[str] = []
-    with LazyRunner(site) as runner:
+    with dask_runner(site) as runner:
         if tuning:
-            trained, failures = run_planned(study, runner, prepared_key, prepared, planned, tuning)
+            trained, failures = run_planned(study, runner, prepared, planned, tuning)
         base = study.recipe(tuning.base) if tuning else study.recipes[0]
         finished = [plan for plan in planned if plan.name in trained]
         made = compose_recipes(planned, trained, base)
-        counts = score_recipes(study, runner, prepared_key, prepared, [*study.recipes, *made])
-        hybrids, choices = _choose_hybrids(study, prepared_key, planned, made, counts)
+        counts = score_recipes(study, runner, prepared, [*study.recipes, *made])
+        hybrids, choices = _choose_hybrids(study, prepared, planned, made, counts)
         recipes = [*study.recipes, *made, *hybrids]
-        keys = {recipe.name: recipe_key(study, prepared_key, recipe) for recipe in recipes}
+        keys = {recipe.name: recipe_key(study, prepared, recipe) for recipe in recipes}
         counts = pd.concat([pd.read_parquet(study.paths.evaluation(key)) for key in keys.values()])
-        write_recipes(study, [*made, *hybrids], NAME, prepared_key)
+        write_recipes(study, [*made, *hybrids], NAME, prepared.key)
         results = _describe(study, counts, base.name, planned, choices, failures, prepared)
         page_key = experiment_key(study, NAME, evaluations=keys)
         folder = study.paths.experiment(NAME, page_key)
         shown = [base, *made[:1], *hybrids[:1]]
-        _add_overlays(study, runner, prepared_key, results, counts, shown, folder)
+        _add_overlays(study, runner, prepared, results, counts, shown, folder)
     for plan in finished:
         history = read_history(study.paths.checkpoint(Path(trained[plan.name][0]).parent.name))
         results.pictures[f"training-{plan.name}"] = draw_training(history, plan.name)
@@ -79,7 +79,7 @@ def e1_recipes(study: Study, site: str = "laptop") -> dict[str, Any]:
 
 def _choose_hybrids(
     study: Study,
-    prepared_key: str,
+    prepared: Prepared,
     planned: Sequence[PlannedTraining],
     made: Sequence[Recipe],
     counts: pd.DataFrame,
@@ -93,7 +93,7 @@ def _choose_hybrids(
         candidates = [*study.recipes, *(r for r in made if seed_of[r.name] == seed)]
         name = "hybrid" if index == 0 else f"hybrid-seed{seed}"
         hybrid, choices = choose_hybrid(counts, candidates, name=name)
-        key = recipe_key(study, prepared_key, hybrid)
+        key = recipe_key(study, prepared, hybrid)
         if not study.paths.evaluation(key).exists():
             chosen = counts.marker.map(choices.set_index("marker").recipe)
             write_counts(study, key, counts[counts.recipe == chosen].assign(recipe=name))
@@ -109,7 +109,7 @@ def _describe(
     planned: Sequence[PlannedTraining],
     choices: pd.DataFrame,
     failures: Sequence[str],
-    prepared: pd.DataFrame,
+    prepared: Prepared,
 ) -> Results:
     recipe_of = scored_recipes(planned)
     if len(choices):
@@ -117,7 +117,7 @@ def _describe(
         recipe_of |= {name: ("hybrid", seed) for name, seed in hybrids}
     scores = compare_recipes(counts, baseline, study.n_resamples, study.seed)
     seeds = summarise_seeds(counts, recipe_of) if recipe_of else pd.DataFrame()
-    notes = [training_tiles(plan, prepared).note for plan in planned]
+    notes = [training_tiles(plan, prepared.tiles).note for plan in planned]
     return describe_recipes(
         study.name,
         scores,
@@ -131,8 +131,8 @@ def _describe(
 
 def _add_overlays(
     study: Study,
-    runner: LazyRunner,
-    prepared_key: str,
+    runner: Runner,
+    prepared: Prepared,
     results: Results,
     counts: pd.DataFrame,
     recipes: Sequence[Recipe],
@@ -143,13 +143,13 @@ def _add_overlays(
     if not path.exists():
         last = recipes[-1]
         parameters = {
-            "folder": study.paths.prepared(prepared_key),
+            "folder": prepared.folder,
             "recipes": list(recipes),
             "names": ", ".join(recipe.name for recipe in recipes),
             "tile_ids": choose_examples(counts[counts.recipe == last.name]),
             "device": study.device,
         }
-        write_bytes(path, runner.submit(draw_overlays, parameters=parameters).result())
+        write_bytes(path, runner.run(draw_overlays, **parameters))
     names = ", ".join(recipe.name for recipe in recipes)
     caption = f"The tile of median F1 of each marker: image, reference, {names}"
     results.add_picture("overlays", path.read_bytes(), caption)

@@ -9,7 +9,7 @@ from prefect import flow
 from flows.naming import named
 from flows.pages import experiment_key, publish
 from flows.scoring import recipe_key, score_recipes
-from flows.sites import LazyRunner
+from flows.sites import dask_runner
 from flows.trainings import Job, Trained, make_job, raise_failures, run_jobs
 from somaflow.errors import StudyError
 from somaflow.evaluation.pooling import add_overall, pooled_metrics
@@ -17,7 +17,7 @@ from somaflow.experiments.budgets import BudgetRun, plan_budgets
 from somaflow.experiments.pages import describe_budgets
 from somaflow.experiments.plan import PlannedTraining
 from somaflow.experiments.repeats import budget_curve, budget_gains
-from somaflow.inventory import find_prepared
+from somaflow.inventory import Prepared, find_prepared
 from somaflow.recipes import Recipe, TrainingSettings
 from somaflow.settings import FineTuning, LabelBudgets
 from somaflow.study import Study
@@ -41,23 +41,23 @@ def e2_label_budget(study: Study, site: str = "laptop") -> dict[str, Any]:
         raise StudyError(
             "label budgets need `fine_tuning` in the study, which says how weights are trained"
         )
-    prepared_key, prepared = find_prepared(study)
+    prepared = find_prepared(study)
     base = study.recipe(tuning.base)
-    runs = plan_budgets(study.label_budgets or LabelBudgets(), prepared, study.seed)
+    runs = plan_budgets(study.label_budgets or LabelBudgets(), prepared.tiles, study.seed)
     jobs = {
-        run.name: _make_job(study, prepared_key, prepared, run, base, tuning)
+        run.name: _make_job(study, prepared, run, base, tuning)
         for run in runs
         if run.same_as is None
     }
-    split = "test" if (prepared.split == "test").any() else "val"
-    with LazyRunner(site) as runner:
-        trained, failures = run_jobs(study, runner, prepared_key, list(jobs.values()), tuning)
+    split = "test" if (prepared.tiles.split == "test").any() else "val"
+    with dask_runner(site) as runner:
+        trained, failures = run_jobs(study, runner, prepared, list(jobs.values()), tuning)
         if not trained:
             raise_failures(failures, "run(s)", len(jobs))
-        recipes = [_as_recipe(base, name, *weights) for name, weights in trained.items()]
-        baseline = score_recipes(study, runner, prepared_key, prepared, [base], (split,))
-        counts = score_recipes(study, runner, prepared_key, prepared, recipes, (split,))
-    keys = {recipe.name: recipe_key(study, prepared_key, recipe) for recipe in recipes}
+        recipes = [_as_recipe(base, tuning, name, *weights) for name, weights in trained.items()]
+        baseline = score_recipes(study, runner, prepared, [base], (split,))
+        counts = score_recipes(study, runner, prepared, recipes, (split,))
+    keys = {recipe.name: recipe_key(study, prepared, recipe) for recipe in recipes}
     rows = _rows_of_runs(counts, runs)
     results = describe_budgets(
         study.name,
@@ -76,8 +76,7 @@ def e2_label_budget(study: Study, site: str = "laptop") -> dict[str, Any]:
 
 def _make_job(
     study: Study,
-    prepared_key: str,
-    prepared: pd.DataFrame,
+    prepared: Prepared,
     run: BudgetRun,
     base: Recipe,
     tuning: FineTuning,
@@ -87,17 +86,17 @@ def _make_job(
         update={
             "seed": run.repeat,
             "images_per_epoch": tuning.settings.images_per_epoch
-            or int((prepared.split == "train").sum()),
+            or int((prepared.tiles.split == "train").sum()),
         }
     )
     planned = PlannedTraining(run.name, "budget", run.repeat, None, None, settings)
-    val_ids = prepared.tile_id[prepared.split == "val"].astype(str).sort_values()
-    start = base.model_copy(update={"channels": settings.channels})
-    return make_job(study, prepared_key, planned, run.train_ids, list(val_ids), start)
+    val_ids = prepared.tiles.tile_id[prepared.tiles.split == "val"].astype(str).sort_values()
+    return make_job(study, prepared, planned, run.train_ids, list(val_ids), base)
 
 
-def _as_recipe(base: Recipe, name: str, path: str, sha256: str) -> Recipe:
-    return base.model_copy(update={"name": name, "model": path, "model_sha256": sha256})
+def _as_recipe(base: Recipe, tuning: FineTuning, name: str, path: str, sha256: str) -> Recipe:
+    made = base.model_copy(update={"name": name, "model": path, "model_sha256": sha256})
+    return tuning.settings.apply_to(made)
 
 
 def _rows_of_runs(counts: pd.DataFrame, runs: list[BudgetRun]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from flows.naming import named
 from flows.pages import experiment_key, publish
 from flows.recipes import default_recipes
 from flows.scoring import last_split, recipe_key, write_counts
-from flows.sites import LazyRunner
+from flows.sites import dask_runner
 from flows.sweeps import run_sweeps
 from somaflow.evaluation.comparison import compare_recipes
 from somaflow.experiments.pages import describe_gating
@@ -41,12 +41,12 @@ def e3_gating(study: Study, site: str = "laptop") -> dict[str, Any]:
     """
     grid = study.gating or GateGrid()
     gates = list_gates(grid)
-    prepared_key, prepared = find_prepared(study)
-    recipes = default_recipes(study, prepared_key, prepared, grid.recipes)
+    prepared = find_prepared(study)
+    recipes = default_recipes(study, prepared, grid.recipes)
     keys = {
         recipe.name: sweep_key(
             "gate",
-            prepared_key,
+            prepared.key,
             recipe,
             weights_sha256,
             quantiles=gate_quantiles(gates),
@@ -55,13 +55,13 @@ def e3_gating(study: Study, site: str = "laptop") -> dict[str, Any]:
         for recipe in recipes
     }
     parameters = {
-        "folder": study.paths.prepared(prepared_key),
+        "folder": prepared.folder,
         "splits": list(_SPLITS),
         "quantiles": gate_quantiles(gates),
         "device": study.device,
         "iou_threshold": study.iou_threshold,
     }
-    with LazyRunner(site) as runner:
+    with dask_runner(site) as runner:
         run_sweeps(study, runner, measure_gates, GATE_TABLES, recipes, keys, parameters)
     made, pages = [], []
     for recipe in recipes:
@@ -71,7 +71,7 @@ def e3_gating(study: Study, site: str = "laptop") -> dict[str, Any]:
         chosen = {row["marker"]: gates[row["gate"]] for row in choices.to_dict("records")}
         gated = _apply(recipe, chosen)
         counts = _counts_of(swept, recipe.name, gated.name, choices)
-        key = recipe_key(study, prepared_key, gated)
+        key = recipe_key(study, prepared, gated)
         if not study.paths.evaluation(key).exists():
             write_counts(study, key, counts[counts.recipe == gated.name])
         shown = counts[counts.split == last_split(counts)]
@@ -82,7 +82,7 @@ def e3_gating(study: Study, site: str = "laptop") -> dict[str, Any]:
         scores = compare_recipes(shown, recipe.name, study.n_resamples, study.seed)
         made.append(gated)
         pages.append(describe_gating(recipe.name, choices, removed, scores))
-    write_recipes(study, made, NAME, prepared_key)
+    write_recipes(study, made, NAME, prepared.key)
     results = merge_results(f"Gating of {study.name}", pages)
     key = experiment_key(study, NAME, tables=keys, grid=grid.model_dump(mode="json"))
     folder = publish(study, NAME, key, results)

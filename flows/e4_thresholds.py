@@ -10,7 +10,7 @@ from flows.naming import named
 from flows.pages import experiment_key, publish
 from flows.recipes import default_recipes
 from flows.scoring import last_split, score_recipes
-from flows.sites import LazyRunner
+from flows.sites import dask_runner
 from flows.sweeps import run_sweeps
 from somaflow.errors import StudyError
 from somaflow.evaluation.comparison import compare_recipes
@@ -47,15 +47,15 @@ def e4_thresholds(study: Study, site: str = "laptop") -> dict[str, Any]:
         site: Where tasks run.
     """
     grid = study.thresholds or ThresholdGrid()
-    prepared_key, prepared = find_prepared(study)
-    if not (prepared.split == "val").any():
+    prepared = find_prepared(study)
+    if not (prepared.tiles.split == "val").any():
         raise StudyError("thresholds are chosen on val, which has no tile; change `splits`")
-    recipes = default_recipes(study, prepared_key, prepared, grid.recipes)
+    recipes = default_recipes(study, prepared, grid.recipes)
     content = grid.model_dump(mode="json", exclude={"recipes", "required_recall"})
     keys = {
         recipe.name: sweep_key(
             "sweep",
-            prepared_key,
+            prepared.key,
             recipe,
             weights_sha256,
             grid=content,
@@ -64,13 +64,13 @@ def e4_thresholds(study: Study, site: str = "laptop") -> dict[str, Any]:
         for recipe in recipes
     }
     parameters = {
-        "folder": study.paths.prepared(prepared_key),
+        "folder": prepared.folder,
         "split": "val",
         "grid": grid,
         "device": study.device,
         "iou_threshold": study.iou_threshold,
     }
-    with LazyRunner(site) as runner:
+    with dask_runner(site) as runner:
         run_sweeps(study, runner, sweep_recipe, THRESHOLD_TABLES, recipes, keys, parameters)
         tables = {
             name: read_tables(study.paths.sweep(key), THRESHOLD_TABLES)
@@ -80,10 +80,10 @@ def e4_thresholds(study: Study, site: str = "laptop") -> dict[str, Any]:
         pooled = pooled_settings(swept)
         points = choose_operating_points(pooled, grid.required_recall)
         made = [point for recipe in recipes for point in _apply(recipe, points)]
-        scored = score_recipes(study, runner, prepared_key, prepared, recipes)
-        counts = score_recipes(study, runner, prepared_key, prepared, made, ("val", "test"))
+        scored = score_recipes(study, runner, prepared, recipes)
+        counts = score_recipes(study, runner, prepared, made, ("val", "test"))
     counts = pd.concat([scored, counts], ignore_index=True)
-    write_recipes(study, made, NAME, prepared_key)
+    write_recipes(study, made, NAME, prepared.key)
     pages = [
         describe_settings(pooled, points),
         _diagnose(study, recipes, tables, pooled, scored),

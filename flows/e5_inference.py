@@ -92,7 +92,7 @@ def _segment(
                 "pixel_offset": study.tiles.pixel_offset,
                 "retry_quarantined": retry_quarantined,
             }
-            shard_of[runner.submit(segment_shard, parameters=parameters)] = shard
+            shard_of[runner.submit(segment_shard, **parameters)] = shard
         for future in as_completed(list(shard_of)):
             shard = shard_of.pop(future)  # let go of its result
             try:

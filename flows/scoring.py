@@ -6,9 +6,10 @@ from typing import Any
 import pandas as pd
 from prefect.futures import PrefectFuture, as_completed
 
-from flows.sites import LazyRunner
+from flows.sites import Runner
 from somaflow.evaluation.scoring import evaluation_key
 from somaflow.files import write_bytes
+from somaflow.inventory import Prepared
 from somaflow.recipes import Recipe
 from somaflow.segmenter import weights_sha256
 from somaflow.splits.assign import SPLIT_NAMES
@@ -18,9 +19,9 @@ from tasks.evaluation import score_split
 from tasks.reporting import Progress
 
 
-def recipe_key(study: Study, prepared_key: str, recipe: Recipe) -> str:
+def recipe_key(study: Study, prepared: Prepared, recipe: Recipe) -> str:
     """Key of the recipe's counts."""
-    return evaluation_key(prepared_key, recipe, weights_sha256, study.iou_threshold)
+    return evaluation_key(prepared.key, recipe, weights_sha256, study.iou_threshold)
 
 
 def last_split(counts: pd.DataFrame) -> str:
@@ -30,9 +31,8 @@ def last_split(counts: pd.DataFrame) -> str:
 
 def score_recipes(
     study: Study,
-    runner: LazyRunner,
-    prepared_key: str,
-    prepared: pd.DataFrame,
+    runner: Runner,
+    prepared: Prepared,
     recipes: Sequence[Recipe],
     splits: Sequence[str] = SPLIT_NAMES,
 ) -> pd.DataFrame:
@@ -43,19 +43,17 @@ def score_recipes(
     Args:
         study: of which the tiles and the IoU threshold are taken.
         runner: of the tasks.
-        prepared_key: of the labelled tiles.
-        prepared: their table.
+        prepared: the labelled tiles.
         recipes: to score, each name once.
         splits: to score.
     """
-    present = [split for split in splits if (prepared.split == split).any()]
+    present = [split for split in splits if (prepared.tiles.split == split).any()]
     keys = {
-        recipe.name: _file_key(recipe_key(study, prepared_key, recipe), splits)
-        for recipe in recipes
+        recipe.name: _file_key(recipe_key(study, prepared, recipe), splits) for recipe in recipes
     }
     todo = [recipe for recipe in recipes if not study.paths.evaluation(keys[recipe.name]).exists()]
     if todo:
-        _score(study, runner, prepared_key, prepared, todo, keys, present)
+        _score(study, runner, prepared, todo, keys, present)
     tables = [pd.read_parquet(study.paths.evaluation(key)) for key in keys.values()]
     return pd.concat(tables, ignore_index=True)
 
@@ -73,29 +71,28 @@ def write_counts(study: Study, key: str, counts: pd.DataFrame) -> None:
 
 def _score(
     study: Study,
-    runner: LazyRunner,
-    prepared_key: str,
-    prepared: pd.DataFrame,
+    runner: Runner,
+    prepared: Prepared,
     recipes: Sequence[Recipe],
     keys: dict[str, str],
     splits: Sequence[str],
 ) -> None:
-    sizes = prepared.groupby("split").size()
+    sizes = prepared.tiles.groupby("split").size()
     total = len(recipes) * int(sizes[list(splits)].sum())
     progress = Progress("Tiles scored", total=total, unit="tiles")
     work: dict[PrefectFuture[Any], tuple[Recipe, str]] = {}
     for recipe in recipes:
         for split in splits:
-            key = f"{recipe_key(study, prepared_key, recipe)}-{split}"
+            key = f"{recipe_key(study, prepared, recipe)}-{split}"
             task = keyed(score_split, key, study.paths.task_results, on_disk=True)
             parameters = {
-                "folder": study.paths.prepared(prepared_key),
+                "folder": prepared.folder,
                 "recipe": recipe,
                 "split": split,
                 "device": study.device,
                 "iou_threshold": study.iou_threshold,
             }
-            work[runner.submit(task, parameters=parameters)] = recipe, split
+            work[runner.submit(task, **parameters)] = recipe, split
     parts: dict[str, list[pd.DataFrame]] = {recipe.name: [] for recipe in recipes}
     for future in as_completed(list(work)):
         recipe, split = work.pop(future)

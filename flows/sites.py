@@ -53,66 +53,54 @@ def load_site(name: str) -> Site:
         raise StudyError(f"site file {path} must describe workers: {error}") from error
 
 
+class Runner:
+    """A site's Dask cluster, started by the first task: a finished experiment starts none."""
+
+    def __init__(self, site: str, most_workers: int | None, stack: ExitStack) -> None:
+        """Starts nothing yet; made by `dask_runner`."""
+        self.site = site
+        self._spec, self._most_workers, self._stack = load_site(site), most_workers, stack
+        self._runner: DaskTaskRunner | None = None
+
+    def submit(self, task: Task[Any, Any], **parameters: Any) -> PrefectFuture[Any]:
+        """Submits the task, to a cluster that starts now if none has."""
+        if self._runner is None:
+            cluster = _start_cluster(self._spec, self._most_workers)
+            self._runner = self._stack.enter_context(cluster)
+        return self._runner.submit(task, parameters=parameters)
+
+    def run(self, task: Task[Any, Any], **parameters: Any) -> Any:
+        """Runs one task on the cluster and returns its result; a failed task raises."""
+        return self.submit(task, **parameters).result()
+
+
+_SHARED: ContextVar[Runner | None] = ContextVar("shared runner", default=None)
+
+
 @contextmanager
-def dask_runner(site: str, most_workers: int | None = None) -> Iterator[DaskTaskRunner]:
-    """A task runner on the site's Dask cluster: the shared one, or its own for this block.
+def dask_runner(site: str, most_workers: int | None = None) -> Iterator[Runner]:
+    """A runner on the site's cluster, which ends with the block; the shared one if there is one.
 
     Args:
         site: name of the site.
         most_workers: no more workers than there is work for; a shared cluster has as many as its
             site says.
+
+    Raises:
+        StudyError: if there is no such site: now, not after an hour of other work.
     """
     shared = _SHARED.get()
     if shared is not None and shared.site == site:
-        yield shared.start()
+        yield shared
         return
-    with _start_cluster(load_site(site), most_workers) as runner:
-        yield runner
-
-
-class LazyRunner:
-    """The site's Dask cluster, started by the first task; a finished experiment starts none."""
-
-    def __init__(self, site: str) -> None:
-        """Starts nothing yet.
-
-        Raises:
-            StudyError: if there is no such site: now, not after an hour of other work.
-        """
-        load_site(site)
-        self.site = site
-        self._stack = ExitStack()
-        self._runner: DaskTaskRunner | None = None
-
-    def __enter__(self) -> "LazyRunner":
-        """The runner itself."""
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        """Ends the cluster, if there is one."""
-        self._stack.__exit__(*error)
-
-    def start(self) -> DaskTaskRunner:
-        """The task runner, which starts now if it has not."""
-        if self._runner is None:
-            shared = _SHARED.get()
-            own = shared is None or shared is self or shared.site != self.site
-            context = _start_cluster(load_site(self.site)) if own else dask_runner(self.site)
-            self._runner = self._stack.enter_context(context)
-        return self._runner
-
-    def submit(self, task: Task[Any, Any], parameters: dict[str, Any]) -> PrefectFuture[Any]:
-        """Submits the task, to a cluster that starts now if none has."""
-        return self.start().submit(task, parameters=parameters)
-
-
-_SHARED: ContextVar[LazyRunner | None] = ContextVar("shared runner", default=None)
+    with ExitStack() as stack:
+        yield Runner(site, most_workers, stack)
 
 
 @contextmanager
 def shared_runner(site: str) -> Iterator[None]:
     """Lets the flows that run inside share one cluster: each would import torch anew otherwise."""
-    with LazyRunner(site) as runner:
+    with dask_runner(site) as runner:
         token = _SHARED.set(runner)
         try:
             yield
@@ -121,7 +109,7 @@ def shared_runner(site: str) -> Iterator[None]:
 
 
 @contextmanager
-def _start_cluster(spec: Site, most_workers: int | None = None) -> Iterator[DaskTaskRunner]:
+def _start_cluster(spec: Site, most_workers: int | None) -> Iterator[DaskTaskRunner]:
     workers = spec.workers if most_workers is None else max(1, min(spec.workers, most_workers))
     cluster = {
         "n_workers": workers,
@@ -138,11 +126,6 @@ def _start_cluster(spec: Site, most_workers: int | None = None) -> Iterator[Dask
             yield runner
         finally:
             runner.client.run(_send_last_words, on_error="ignore")
-
-
-def run_on(runner: DaskTaskRunner, task: Task[Any, Any], **parameters: Any) -> Any:
-    """Runs one task on the runner's cluster and returns its result; a failed task raises."""
-    return runner.submit(task, parameters=parameters).result()
 
 
 async def _send_last_words() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from prefect import Task
 from prefect.futures import PrefectFuture, as_completed
 
-from flows.sites import LazyRunner
+from flows.sites import Runner
 from somaflow.experiments.sweeps import is_swept
 from somaflow.recipes import Recipe
 from somaflow.study import Study
@@ -16,7 +16,7 @@ from tasks.reporting import Progress
 
 def run_sweeps(
     study: Study,
-    runner: LazyRunner,
+    runner: Runner,
     task: Task[Any, Any],
     tables: Sequence[str],
     recipes: Sequence[Recipe],
@@ -43,7 +43,7 @@ def run_sweeps(
         target = study.paths.sweep(keys[recipe.name])
         named = keyed(task, keys[recipe.name], study.paths.task_results, on_disk=False)
         own = {**parameters, "recipe": recipe, "target": target}
-        recipe_of[runner.submit(named, parameters=own)] = recipe
+        recipe_of[runner.submit(named, **own)] = recipe
     for future in as_completed(list(recipe_of)):
         future.result()
         progress.advance(1, note=recipe_of.pop(future).name)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from prefect.futures import PrefectFuture, as_completed
 
-from flows.sites import LazyRunner
+from flows.sites import Runner
 from somaflow.errors import ExperimentError
 from somaflow.experiments.plan import PlannedTraining, training_tiles
+from somaflow.inventory import Prepared
 from somaflow.recipes import Recipe
 from somaflow.segmenter import weights_sha256
 from somaflow.settings import FineTuning
@@ -45,7 +45,7 @@ Trained = dict[str, tuple[str, str]]
 
 def make_job(
     study: Study,
-    prepared_key: str,
+    prepared: Prepared,
     planned: PlannedTraining,
     train_ids: Sequence[str],
     val_ids: Sequence[str],
@@ -54,7 +54,7 @@ def make_job(
     """The job of a planned training on these train and val tiles, starting from `base`."""
     train_ids, val_ids = tuple(train_ids), tuple(val_ids)
     key = training_key(
-        prepared_key, train_ids, val_ids, base, weights_sha256(base.model), planned.settings
+        prepared.key, train_ids, val_ids, base, weights_sha256(base.model), planned.settings
     )
     folder = study.paths.checkpoint(key)
     return Job(planned.name, train_ids, val_ids, base, planned, key, folder)
@@ -62,9 +62,8 @@ def make_job(
 
 def run_planned(
     study: Study,
-    runner: LazyRunner,
-    prepared_key: str,
-    prepared: pd.DataFrame,
+    runner: Runner,
+    prepared: Prepared,
     planned: Sequence[PlannedTraining],
     tuning: FineTuning,
 ) -> tuple[Trained, list[str]]:
@@ -85,17 +84,17 @@ def run_planned(
         waiting = [plan for plan in waiting if plan not in ready]
         jobs = []
         for plan in ready:
-            tiles = training_tiles(plan, prepared)
+            tiles = training_tiles(plan, prepared.tiles)
             start = _start(plan, trained, base)
-            jobs.append(make_job(study, prepared_key, plan, tiles.train_ids, tiles.val_ids, start))
-        found, failed = run_jobs(study, runner, prepared_key, jobs, tuning)
+            jobs.append(make_job(study, prepared, plan, tiles.train_ids, tiles.val_ids, start))
+        found, failed = run_jobs(study, runner, prepared, jobs, tuning)
         trained |= found
         failures += failed
     return trained, failures
 
 
 def run_jobs(
-    study: Study, runner: LazyRunner, prepared_key: str, jobs: Sequence[Job], tuning: FineTuning
+    study: Study, runner: Runner, prepared: Prepared, jobs: Sequence[Job], tuning: FineTuning
 ) -> tuple[Trained, list[str]]:
     """Runs trainings that do not depend on each other; one that fails does not stop the others.
 
@@ -106,7 +105,7 @@ def run_jobs(
     todo = [job for job in jobs if not job.is_done]
     if todo:
         progress = Progress("Trainings done", total=len(todo), unit="trainings")
-        job_of = {_submit(study, runner, prepared_key, job, tuning): job for job in todo}
+        job_of = {_submit(study, runner, prepared, job, tuning): job for job in todo}
         for future in as_completed(list(job_of)):
             job = job_of.pop(future)
             try:
@@ -132,29 +131,26 @@ def raise_failures(failures: Sequence[str], what: str, n_runs: int) -> None:
 
 def _start(plan: PlannedTraining, trained: Mapping[str, tuple[str, str]], base: Recipe) -> Recipe:
     """The recipe a training starts from: its weights, with the thresholds that val is scored by."""
-    update: dict[str, Any] = {"channels": plan.settings.channels}
-    if plan.start is not None:
-        path, sha256 = trained[plan.start]
-        update |= {"model": path, "model_sha256": sha256}
-    return base.model_copy(update=update)
+    if plan.start is None:
+        return base
+    path, sha256 = trained[plan.start]
+    return base.model_copy(update={"model": path, "model_sha256": sha256})
 
 
 def _submit(
-    study: Study, runner: LazyRunner, prepared_key: str, job: Job, tuning: FineTuning
+    study: Study, runner: Runner, prepared: Prepared, job: Job, tuning: FineTuning
 ) -> PrefectFuture[Any]:
     task = keyed(train_recipe, job.key, study.paths.task_results, on_disk=job.is_done)
     return runner.submit(
         task,
-        parameters={
-            "name": job.name,
-            "folder": job.folder,
-            "prepared": study.paths.prepared(prepared_key),
-            "train_ids": list(job.train_ids),
-            "val_ids": list(job.val_ids),
-            "base": job.base,
-            "settings": job.planned.settings,
-            "device": study.device,
-            "time_limit_minutes": tuning.time_limit_minutes,
-            "checkpoint_minutes": tuning.checkpoint_minutes,
-        },
+        name=job.name,
+        folder=job.folder,
+        prepared=prepared.folder,
+        train_ids=list(job.train_ids),
+        val_ids=list(job.val_ids),
+        base=job.base,
+        settings=job.planned.settings,
+        device=study.device,
+        time_limit_minutes=tuning.time_limit_minutes,
+        checkpoint_minutes=tuning.checkpoint_minutes,
     )

@@ -5,6 +5,8 @@ or "labelled"), and the keys of what is made from it.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -153,8 +155,23 @@ def read_tiles(paths: RunPaths) -> pd.DataFrame:
     return pd.read_parquet(paths.tiles)
 
 
-def find_prepared(study: Study) -> tuple[str, pd.DataFrame]:
-    """Key and table of the study's prepared images, as its files and splits now are.
+@dataclass(frozen=True)
+class Prepared:
+    """The labelled tiles of a study, ready to train on and to score.
+
+    Attributes:
+        key: hash of their pixels, labels and splits.
+        folder: where they lie.
+        tiles: `prepared.parquet`, a row a tile.
+    """
+
+    key: str
+    folder: Path
+    tiles: pd.DataFrame
+
+
+def find_prepared(study: Study) -> Prepared:
+    """The study's prepared images, as its files and splits now are.
 
     Raises:
         StudyError: if e0-prepare has not run on them.
@@ -171,9 +188,10 @@ def find_prepared(study: Study) -> tuple[str, pd.DataFrame]:
             f"tiles must have been split first, {paths.splits} is absent; run e0-prepare"
         )
     key = prepared_key(labelled, load_splits(paths.splits, labelled), study, paths)
-    if not is_prepared(paths.prepared(key)):
+    folder = paths.prepared(key)
+    if not is_prepared(folder):
         raise StudyError(
-            f"labelled tiles or splits have changed since e0-prepare, {paths.prepared(key)} is "
+            f"labelled tiles or splits have changed since e0-prepare, {folder} is "
             "absent; run e0-prepare again"
         )
-    return key, open_prepared(paths.prepared(key))
+    return Prepared(key, folder, open_prepared(folder))

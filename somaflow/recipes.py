@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Channels = Literal["both", "marker"]
+Normalisation = Literal["percentiles", "background"]
 RECIPE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -52,6 +53,10 @@ class Recipe(BaseModel):
     """If given, the weights must have this checksum."""
     channels: Channels = "both"
     """`both`: the net sees DAPI and marker; `marker`: DAPI is blanked."""
+    normalisation: Normalisation = "percentiles"
+    """`percentiles`: each channel from its 1st to its 99th, as Cellpose does. `background`: in
+    units of the background's own texture, for tiles that hold very different numbers of cells;
+    only for weights that were trained so."""
     flow_threshold: float = Field(default=0.4, ge=0, le=10)
     """Cells whose flow error exceeds this are removed; 0 switches the check off."""
     cellprob_threshold: float = Field(default=0.0, ge=-10, le=10)
@@ -109,6 +114,8 @@ class TrainingSettings(BaseModel):
     """`balanced`: every marker is drawn equally often, however many images it has."""
     channels: Channels = "both"
     """`both`: the net sees DAPI and marker; `marker`: DAPI is blanked."""
+    normalisation: Normalisation = "percentiles"
+    """How images are scaled before the net sees them, in training and ever after."""
     min_cells: int = Field(default=0, ge=0)
     """Training images with fewer cells are left out, counted and named; Cellpose's own is 5."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -117,6 +124,11 @@ class TrainingSettings(BaseModel):
     """Epochs between two scorings of val; the last epoch is always scored."""
     seed: int = Field(default=0, ge=0)
     """Of order and augmentation; 0 draws what Cellpose's train_seg draws."""
+
+    def apply_to(self, recipe: Recipe) -> Recipe:
+        """The recipe with tiles shown to the net as in this training: channels and scaling."""
+        seen = {"channels": self.channels, "normalisation": self.normalisation}
+        return recipe.model_copy(update=seen)
 
 
 class Segments(Protocol):

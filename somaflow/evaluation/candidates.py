@@ -10,9 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from somaflow.errors import ScoringError
+from somaflow.evaluation.matching import check_iou_threshold, match_cells
 from somaflow.evaluation.overlaps import find_overlaps
-from somaflow.gating.pairs import match_cells
 from somaflow.recipes import Recipe
 from somaflow.segmenter import Candidates, Prediction, Segmenter
 
@@ -45,8 +44,7 @@ def describe_cells(
     Raises:
         ScoringError: if the reference does not fit, or the IoU threshold is not in (0, 1].
     """
-    if not 0 < iou_threshold <= 1:
-        raise ScoringError(f"iou_threshold must be in (0, 1], got {iou_threshold}; 0.5 is usual")
+    check_iou_threshold(iou_threshold)
     candidates = segmenter.find_candidates(prediction, recipe.cellprob_threshold)
     predicted = candidates.select(recipe.flow_threshold, recipe.min_size_px)
     return (

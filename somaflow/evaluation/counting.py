@@ -10,14 +10,11 @@ and the number of matches is the largest possible. Above 0.5 a cell cannot have 
 """
 
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from somaflow.errors import ScoringError
+from somaflow.evaluation.matching import check_iou_threshold, match_cells
 from somaflow.evaluation.overlaps import find_overlaps
 
 
@@ -39,6 +36,11 @@ class MatchCounts:
     n_reference: int
     n_predicted: int
 
+    @classmethod
+    def of(cls, tp: int, n_reference: int, n_predicted: int) -> "MatchCounts":
+        """The counts that follow from the matched pairs and the cells on either side."""
+        return cls(tp, n_predicted - tp, n_reference - tp, n_reference, n_predicted)
+
 
 def count_matches(
     reference: np.ndarray, predicted: np.ndarray, iou_threshold: float = 0.5
@@ -53,20 +55,12 @@ def count_matches(
     Raises:
         ScoringError: if the labels cannot be compared or the threshold is not in (0, 1].
     """
-    _check_threshold(iou_threshold)
+    check_iou_threshold(iou_threshold)
     overlaps = find_overlaps(reference, predicted)
-    edges = overlaps.iou >= iou_threshold
+    pairs = overlaps.iou >= iou_threshold
     n_reference, n_predicted = overlaps.reference_ids.size, overlaps.predicted_ids.size
-    tp = _largest_matching(
-        overlaps.reference[edges], overlaps.predicted[edges], (n_reference, n_predicted)
-    )
-    return MatchCounts(
-        tp=tp,
-        fp=n_predicted - tp,
-        fn=n_reference - tp,
-        n_reference=n_reference,
-        n_predicted=n_predicted,
-    )
+    matched = match_cells(overlaps.predicted[pairs], overlaps.reference[pairs], n_predicted)
+    return MatchCounts.of(int(matched.sum()), n_reference, n_predicted)
 
 
 def pair_table(reference: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
@@ -95,22 +89,3 @@ def pair_table(reference: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
             "iou": overlaps.iou,
         }
     )
-
-
-def _check_threshold(iou_threshold: float) -> None:
-    is_number = isinstance(iou_threshold, Real) and not isinstance(iou_threshold, bool)
-    if not is_number or not 0 < iou_threshold <= 1:
-        raise ScoringError(
-            f"iou_threshold must be a number in (0, 1], got {iou_threshold!r}; 0.5 is usual"
-        )
-
-
-def _largest_matching(reference: np.ndarray, predicted: np.ndarray, sides: tuple[int, int]) -> int:
-    """Returns the size of the largest matching of a graph given by its edges."""
-    if reference.size == 0:
-        return 0
-    if np.bincount(reference).max() == 1 and np.bincount(predicted).max() == 1:
-        return int(reference.size)
-    edges = np.ones(reference.size, dtype=np.int8)
-    graph = csr_array((edges, (reference, predicted)), shape=sides)
-    return int((maximum_bipartite_matching(graph, perm_type="column") >= 0).sum())

@@ -4,7 +4,7 @@ Enters: a table with a row an image (tp, fp, fn). Leaves: a row a group. Refuses
 missing columns. `summary` gives the same numbers with intervals, at a thousand times the cost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,14 @@ def pooled_metrics(counts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 def add_overall(counts: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows twice: first as of the marker "all", then as they are."""
     return pd.concat([counts.assign(marker=OVERALL), counts], ignore_index=True)
+
+
+def select_rows(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """Returns the rows with these values, in those of the named columns that the table has."""
+    for column, value in names.items():
+        if column in table:
+            table = table[table[column] == value]
+    return table
 
 
 def check_counts(counts: pd.DataFrame, columns: Sequence[str]) -> None:

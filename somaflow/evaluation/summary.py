@@ -60,10 +60,10 @@ def summarise(
     """
     rows = []
     for keys, group in _groups(_checked(counts, by), by):
-        units = _units(group)
+        units = find_units(group)
         values, draws = _estimate(group, units, n_resamples, seed)
         rows.append(
-            keys | _totals(group) | _intervals(values, draws) | {"bootstrap_unit": units.kind}
+            keys | _totals(group) | describe_draws(values, draws) | {"bootstrap_unit": units.kind}
         )
     return pd.DataFrame(rows)
 
@@ -99,16 +99,16 @@ def compare(
     a, b = _matched(_checked(counts_a, by), _checked(counts_b, by), _columns(by))
     rows = []
     for keys, group_a in _groups(a, by):
-        group_b, units = b.loc[group_a.index], _units(group_a)
+        group_b, units = b.loc[group_a.index], find_units(group_a)
         values_a, draws_a = _estimate(group_a, units, n_resamples, seed)
         values_b, draws_b = _estimate(group_b, units, n_resamples, seed)
         sizes = {key: _totals(group_a)[key] for key in ("n_images", "n_donors", "n_reference")}
-        differences = _intervals(values_b - values_a, draws_b - draws_a, "_difference")
+        differences = describe_draws(values_b - values_a, draws_b - draws_a, "_difference")
         rows.append(keys | sizes | differences | {"bootstrap_unit": units.kind})
     return pd.DataFrame(rows)
 
 
-class _Units(NamedTuple):
+class Units(NamedTuple):
     """What is drawn: `kind` donor, image or none; `members` (I,) says which unit an image is in."""
 
     kind: str
@@ -116,16 +116,16 @@ class _Units(NamedTuple):
     n_units: int
 
 
-def _units(group: pd.DataFrame) -> _Units:
+def find_units(group: pd.DataFrame) -> Units:
     """Returns the bootstrap units of a group; sorted, so that the order of rows does not matter."""
-    donors = _donors(group)
+    donors = donors_of(group)
     by_image = "split_level" in group and bool((group["split_level"] == "image").any())
     if by_image or donors.isna().any():
         kind, names = "image", _image_names(group)
     else:
         kind, names = "donor", donors
     members, units = pd.factorize(names.to_numpy(dtype=object), sort=True)
-    return _Units(kind if len(units) > 1 else "none", members, len(units))
+    return Units(kind if len(units) > 1 else "none", members, len(units))
 
 
 def _image_names(group: pd.DataFrame) -> pd.Series:
@@ -134,7 +134,7 @@ def _image_names(group: pd.DataFrame) -> pd.Series:
     return pd.Series(np.arange(len(group)))
 
 
-def _donors(group: pd.DataFrame) -> pd.Series:
+def donors_of(group: pd.DataFrame) -> pd.Series:
     """Returns the donor of each row as a string, missing where there is none."""
     if "donor" not in group:
         return pd.Series(pd.NA, index=group.index, dtype="string")
@@ -143,7 +143,7 @@ def _donors(group: pd.DataFrame) -> pd.Series:
 
 
 def _estimate(
-    group: pd.DataFrame, units: _Units, n_resamples: int, seed: int
+    group: pd.DataFrame, units: Units, n_resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the metrics (5,) of a group and of its resamples (n_resamples, 5)."""
     sums = unit_sums(group[_COUNTS].to_numpy(dtype=np.float64), units.members, units.n_units)
@@ -153,7 +153,14 @@ def _estimate(
     return values, resample_metrics(sums, n_resamples, seed)
 
 
-def _intervals(values: np.ndarray, draws: np.ndarray, suffix: str = "") -> dict[str, float]:
+def describe_draws(values: np.ndarray, draws: np.ndarray, suffix: str = "") -> dict[str, float]:
+    """Returns each metric with the 95 % interval of its resamples; undefined ones are left out.
+
+    Args:
+        values: (5,) metrics, in the order of `METRICS`.
+        draws: (B, 5) metrics of the resamples.
+        suffix: of the names.
+    """
     row: dict[str, float] = {}
     for metric, value, column in zip(METRICS, values, draws.T, strict=True):
         defined = column[~np.isnan(column)]
@@ -165,7 +172,7 @@ def _intervals(values: np.ndarray, draws: np.ndarray, suffix: str = "") -> dict[
 
 def _totals(group: pd.DataFrame) -> dict[str, int]:
     counts = ["tp", "fp", "fn", "n_reference", "n_predicted"]
-    sizes = {"n_images": len(group), "n_donors": int(_donors(group).nunique())}
+    sizes = {"n_images": len(group), "n_donors": int(donors_of(group).nunique())}
     return sizes | {name: int(group[name].sum()) for name in counts}
 
 
@@ -249,7 +256,7 @@ def _matched(
 def _check_same(a: pd.DataFrame, b: pd.DataFrame) -> None:
     pairs = {"n_reference": (a["n_reference"], b["n_reference"])}
     if "donor" in a and "donor" in b:
-        pairs["donor"] = (_donors(a).fillna(""), _donors(b).fillna(""))
+        pairs["donor"] = (donors_of(a).fillna(""), donors_of(b).fillna(""))
     for name, (left, right) in pairs.items():
         differ = left.to_numpy() != right.to_numpy()
         if differ.any():

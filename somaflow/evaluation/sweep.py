@@ -15,10 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from somaflow.errors import ScoringError
 from somaflow.evaluation.counting import MatchCounts, count_matches
+from somaflow.evaluation.matching import check_iou_threshold, match_cells
 from somaflow.evaluation.overlaps import Overlaps, find_overlaps
-from somaflow.gating.pairs import match_cells
 from somaflow.segmenter import Candidates, Prediction, Segmenter
 from somaflow.settings import ThresholdGrid
 
@@ -46,8 +45,7 @@ def sweep_thresholds(
     Raises:
         ScoringError: if the reference does not fit, or the IoU threshold is not in (0, 1].
     """
-    if not 0 < iou_threshold <= 1:
-        raise ScoringError(f"iou_threshold must be in (0, 1], got {iou_threshold}; 0.5 is usual")
+    check_iou_threshold(iou_threshold)
     rows = []
     for cellprob_threshold in grid.cellprob_threshold:
         candidates = segmenter.find_candidates(prediction, cellprob_threshold)
@@ -92,11 +90,4 @@ def _count_kept(overlaps: Overlaps, kept: NDArray[np.bool_], iou_threshold: floa
     """Counts when only some of the predicted cells, (P,) bool, are kept."""
     pairs = (overlaps.iou >= iou_threshold) & kept[overlaps.predicted]
     matched = match_cells(overlaps.predicted[pairs], overlaps.reference[pairs], kept.size)
-    tp, n_reference, n_predicted = int(matched.sum()), overlaps.reference_ids.size, int(kept.sum())
-    return MatchCounts(
-        tp=tp,
-        fp=n_predicted - tp,
-        fn=n_reference - tp,
-        n_reference=n_reference,
-        n_predicted=n_predicted,
-    )
+    return MatchCounts.of(int(matched.sum()), overlaps.reference_ids.size, int(kept.sum()))

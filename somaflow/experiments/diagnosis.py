@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from somaflow.errors import ScoringError
+from somaflow.evaluation.pooling import select_rows
 from somaflow.evaluation.scores import OVERALL
 from somaflow.recipes import Recipe
 
@@ -142,13 +143,13 @@ def diagnose_marker(
     chosen = recipe.for_marker(marker)
     names = {"marker": marker, "recipe": recipe.name, "split": "val"}
     tiles, cells, objects, grid = (
-        _rows_of(table, names) for table in (per_tile, reference_cells, candidates, pooled)
+        select_rows(table, names) for table in (per_tile, reference_cells, candidates, pooled)
     )
     tiles = tiles[["tile_id", "n_reference", "n_predicted", "tp"]].reset_index(drop=True)
     _check(tiles, cells, marker, recipe.name)
     causes = _count_causes(cells, objects, chosen, int(tiles["tp"].sum()))
     found = cells["found"].astype(bool)
-    ranked = _rows_of(scores, {"marker": marker, "split": "val"})
+    ranked = select_rows(scores, {"marker": marker, "split": "val"})
     return Diagnosis(
         marker=marker,
         recipe=chosen,
@@ -185,14 +186,6 @@ def worst_marker(scores: pd.DataFrame, recipe: str | None = None) -> str:
             f"{'' if recipe is None else f' for {recipe}'}; pass the table of compare_recipes"
         )
     return str(rows.groupby("marker", sort=True)["f1_pooled"].mean().idxmin())
-
-
-def _rows_of(table: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
-    """Rows with these values in those of the columns that the table has."""
-    for column, value in names.items():
-        if column in table:
-            table = table[table[column] == value]
-    return table
 
 
 def _check(tiles: pd.DataFrame, cells: pd.DataFrame, marker: str, recipe: str) -> None:

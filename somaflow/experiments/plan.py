@@ -136,7 +136,7 @@ def compose_recipes(
 ) -> list[Recipe]:
     """Returns the recipes to score, in the order of the plan, under the names of `scored_recipes`.
 
-    Each has the base recipe's thresholds and gate and the channels it was trained with.
+    Each has the base recipe's thresholds and gate, and shows tiles to the net as its training did.
     `two-stage` has the weights of each marker's own second stage, and the generic ones for any
     other marker. A recipe of which a training is not in `trained` is left out.
 
@@ -221,10 +221,7 @@ def _compose(
 
 
 def _as_recipe(training: PlannedTraining, weights: Path | str, sha256: str, base: Recipe) -> Recipe:
-    changes = {
-        "name": training.name,
-        "model": str(weights),
-        "model_sha256": sha256,
-        "channels": training.settings.channels,
-    }
-    return Recipe.model_validate({**base.model_dump(), **changes})
+    named = base.model_copy(
+        update={"name": training.name, "model": str(weights), "model_sha256": sha256}
+    )
+    return training.settings.apply_to(named)

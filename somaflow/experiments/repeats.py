@@ -20,9 +20,9 @@ from somaflow.errors import ScoringError
 from somaflow.evaluation.bootstrap import METRICS, metric_values, resample_metrics, unit_sums
 from somaflow.evaluation.pooling import add_overall, check_counts
 from somaflow.evaluation.scores import OVERALL
+from somaflow.evaluation.summary import describe_draws, donors_of, find_units
 
 PREVIOUS, LARGEST = "previous", "largest"
-_INTERVAL = (2.5, 97.5)
 _COLUMNS = ["budget", "repeat", "marker", "tile_id", "donor", "split"]
 
 
@@ -124,39 +124,29 @@ def _resampled(counts: pd.DataFrame, n_resamples: int, seed: int) -> Iterator[_R
     both = add_overall(counts)
     for marker in [OVERALL, *sorted(counts["marker"].unique())]:
         group = both[both["marker"] == marker]
-        kind, unit = _units(group)
+        tiles = group.drop_duplicates("tile_id")
+        units = find_units(tiles)
+        unit_of = dict(zip(tiles["tile_id"], units.members, strict=True))
         shape = (len(budgets), len(repeats), len(METRICS))
         values, present = np.full(shape, np.nan), np.zeros(shape[:2], dtype=np.bool_)
         draws = np.full((n_resamples, *shape), np.nan)
-        for keys, rows in group.assign(_unit=unit).groupby(["budget", "repeat"]):
+        for keys, rows in group.assign(_unit=group["tile_id"].map(unit_of)).groupby(
+            ["budget", "repeat"]
+        ):
             place = budgets.index(keys[0]), repeats.index(keys[1])
             numbers = rows[["tp", "fp", "fn"]].to_numpy(dtype=np.float64)
-            sums = unit_sums(numbers, rows["_unit"].to_numpy(), int(unit.max()) + 1)
+            sums = unit_sums(numbers, rows["_unit"].to_numpy(), units.n_units)
             values[place], present[place] = metric_values(sums.sum(axis=0)), True
-            if kind != "none":
+            if units.kind != "none":
                 draws[:, *place] = resample_metrics(sums, n_resamples, seed)
         sizes = {
             "split": group["split"].iloc[0],
             "marker": marker,
-            "n_images": group["tile_id"].nunique(),
-            "n_donors": group.loc[_donors(group) != "", "donor"].nunique(),
-            "bootstrap_unit": kind,
+            "n_images": len(tiles),
+            "n_donors": int(donors_of(tiles).nunique()),
+            "bootstrap_unit": units.kind,
         }
         yield _Runs(sizes, budgets, values, draws, present, weights)
-
-
-def _units(group: pd.DataFrame) -> tuple[str, np.ndarray]:
-    """Returns what is drawn, and (I,) which unit each row belongs to; as in `summarise`."""
-    donors = _donors(group)
-    by_image = "split_level" in group and bool((group["split_level"] == "image").any())
-    kind = "image" if by_image or bool((donors == "").any()) else "donor"
-    names = group["tile_id"].astype(str) if kind == "image" else donors
-    unit, found = pd.factorize(names.to_numpy(dtype=object), sort=True)
-    return kind if len(found) > 1 else "none", unit
-
-
-def _donors(group: pd.DataFrame) -> pd.Series:
-    return group["donor"].astype("string").fillna("").str.strip()
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -177,18 +167,11 @@ def _drawn_means(draws: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _scores(values: np.ndarray, draws: np.ndarray, suffix: str = "") -> dict[str, float]:
-    """Returns each metric (M,) with the interval of its resamples (B, M); undefined ones left out.
+    """Returns each metric (M,) with the interval of its resamples (B, M).
 
     Where the metric itself is undefined, so is its interval.
     """
-    row: dict[str, float] = {}
-    for metric, value, column in zip(METRICS, values, draws.T, strict=True):
-        defined = column[~np.isnan(column)]
-        known = defined.size and not np.isnan(value)
-        low, high = np.percentile(defined, _INTERVAL) if known else (np.nan, np.nan)
-        name = f"{metric}{suffix}"
-        row |= {name: float(value), f"{name}_low": float(low), f"{name}_high": float(high)}
-    return row
+    return describe_draws(values, np.where(np.isnan(values), np.nan, draws), suffix)
 
 
 def _in_order(scores: dict[str, float]) -> dict[str, float]:

@@ -4,11 +4,13 @@ Enters: prepared tiles, a recipe, its segmenter. Leaves: tables in a folder; the
 says that the folder is whole. Nothing here chooses anything.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from numpy.typing import NDArray
 
 from somaflow.evaluation.candidates import describe_cells
 from somaflow.evaluation.scoring import describe_recipe, describe_tile, read_prepared
@@ -67,13 +69,11 @@ def write_gate_tables(
         target: gets `cells.parquet`, then `tiles.parquet`.
     """
     measured = []
-    rows: Iterable[Any] = tiles.itertuples()
-    for row in rows:
-        chosen = recipe.for_marker(row.marker).model_copy(update={"gate": None})
-        image, reference = read_prepared(row, folder)
-        labels = load(chosen).segment([image], chosen)[0]
+    for tile in _open_tiles(tiles, folder, recipe, load):
+        labels = tile.segmenter.segment([tile.image], tile.recipe)[0]
+        own = tile.row._asdict()
         measured.append(
-            measure_gate_pairs(reference, labels, image, quantiles, iou_threshold, row._asdict())
+            measure_gate_pairs(tile.reference, labels, tile.image, quantiles, iou_threshold, own)
         )
     tables = {
         "cells": pd.concat([one.cells for one in measured], ignore_index=True),
@@ -103,19 +103,36 @@ def write_threshold_tables(
         target: gets `reference-cells.parquet`, `candidates.parquet`, then `counts.parquet`.
     """
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in THRESHOLD_TABLES}
-    rows: Iterable[Any] = tiles.itertuples()
-    for row in rows:
-        chosen = recipe.for_marker(row.marker).model_copy(update={"gate": None})
-        segmenter = load(chosen)
-        image, reference = read_prepared(row, folder)
-        prediction = segmenter.predict(image, chosen.channels)
-        counts = sweep_thresholds(segmenter, prediction, reference, grid, iou_threshold)
-        cells, candidates = describe_cells(segmenter, prediction, reference, chosen, iou_threshold)
-        own = describe_tile(row, recipe.name)
+    for tile in _open_tiles(tiles, folder, recipe, load):
+        chosen, segmenter = tile.recipe, tile.segmenter
+        seen = segmenter.predict(tile.image, chosen.channels, chosen.normalisation)
+        counts = sweep_thresholds(segmenter, seen, tile.reference, grid, iou_threshold)
+        cells, candidates = describe_cells(segmenter, seen, tile.reference, chosen, iou_threshold)
+        own = describe_tile(tile.row, recipe.name)
         for name, table in zip(THRESHOLD_TABLES, (cells, candidates, counts), strict=True):
             tables[name].append(table.assign(**own))
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
     _write(joined, THRESHOLD_TABLES, target)
+
+
+@dataclass(frozen=True)
+class _OpenTile:
+    """A prepared tile, and what its marker is segmented with: no gate, for all cells count."""
+
+    row: Any
+    recipe: Recipe
+    segmenter: Segmenter
+    image: NDArray[Any]
+    reference: NDArray[Any]
+
+
+def _open_tiles(
+    tiles: pd.DataFrame, folder: Path, recipe: Recipe, load: Load
+) -> Iterator[_OpenTile]:
+    rows: Iterable[Any] = tiles.itertuples()
+    for row in rows:
+        chosen = recipe.for_marker(row.marker).model_copy(update={"gate": None})
+        yield _OpenTile(row, chosen, load(chosen), *read_prepared(row, folder))
 
 
 def is_swept(target: Path, names: Sequence[str]) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from somaflow.errors import BadInputError
+from somaflow.evaluation.matching import match_cells
 from somaflow.evaluation.overlaps import find_overlaps
 from somaflow.figures.layout import PaintedPanel, Row, draw_rows
 from somaflow.figures.painting import (
@@ -23,7 +24,6 @@ from somaflow.figures.painting import (
     resize_labels,
     trace_outlines,
 )
-from somaflow.gating.pairs import match_cells
 
 ComparisonRow = tuple[np.ndarray, np.ndarray, Mapping[str, np.ndarray], str]
 """Image, reference labels, labels by recipe, title: the arguments of `draw_comparison`."""

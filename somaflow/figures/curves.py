@@ -10,31 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from somaflow.figures.charts import (
-    BLUE,
-    FAINT,
-    GRID,
-    HEADER_PX,
-    INK,
-    MARGIN_PX,
-    MUTED,
-    SMALL_PX,
-    TEXT_PX,
-    VERMILLION,
-    add_panel,
-    as_png,
-    format_score,
-    interval_words,
-    label_axes,
-    marker_words,
-    metric_words,
-    new_figure,
-    order_markers,
-    points,
-    require_rows,
-    score_range,
-    write_header,
-)
+from somaflow.figures import charts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,38 +49,40 @@ def draw_budget_curve(
         ScoringError: if there is no row of this split, or a column is missing.
     """
     ends = [metric, f"{metric}_low", f"{metric}_high", f"{metric}_sd"]
-    require_rows(curve, [*_BUDGET_COLUMNS, *ends], "label-budget scores to draw")
+    charts.require_rows(curve, [*_BUDGET_COLUMNS, *ends], "label-budget scores to draw")
     shown = curve[curve["split"] == split] if "split" in curve else curve
-    require_rows(shown, ["budget"], f"label-budget scores on {split} to draw")
-    markers = order_markers(shown["marker"])
+    charts.require_rows(shown, ["budget"], f"label-budget scores on {split} to draw")
+    markers = charts.order_markers(shown["marker"])
     known = {name: value for name, value in (baseline or {}).items() if name in markers}
     n_columns = min(len(markers), _MAX_COLUMNS)
     n_rows = -(-len(markers) // n_columns)
     cell_height = _TITLE_PX + _PANEL_HEIGHT_PX + _AXIS_PX
-    figure = new_figure(_WIDTH_PX, HEADER_PX + n_rows * cell_height)
-    write_header(
+    figure = charts.new_figure(_WIDTH_PX, charts.HEADER_PX + n_rows * cell_height)
+    charts.write_header(
         figure,
-        f"{metric_words(metric)} by number of labelled training tiles, {split} split",
+        f"{charts.metric_words(metric)} by number of labelled training tiles, {split} split",
         _describe_marks(shown, ends, bool(known)),
     )
     spread = np.column_stack([shown[ends[:3]], shown[metric] - shown[ends[3]]])
-    limits = score_range(np.append(spread.ravel(), list(known.values())))
-    cell_width = (_WIDTH_PX - MARGIN_PX) / n_columns
+    limits = charts.score_range(np.append(spread.ravel(), list(known.values())))
+    cell_width = (_WIDTH_PX - charts.MARGIN_PX) / n_columns
     for place, marker in enumerate(markers):
         row, column = divmod(place, n_columns)
-        axes = add_panel(
+        axes = charts.add_panel(
             figure,
-            _LEFT_PX + MARGIN_PX + column * cell_width,
-            HEADER_PX + _TITLE_PX + row * cell_height,
-            cell_width - _LEFT_PX - MARGIN_PX,
+            _LEFT_PX + charts.MARGIN_PX + column * cell_width,
+            charts.HEADER_PX + _TITLE_PX + row * cell_height,
+            cell_width - _LEFT_PX - charts.MARGIN_PX,
             _PANEL_HEIGHT_PX,
-            marker_words(marker),
+            charts.marker_words(marker),
         )
         own = shown[shown["marker"] == marker].sort_values("budget")
         _draw_budgets(axes, own, ends, limits)
         _draw_baseline(axes, known.get(marker, np.nan))
-        label_axes(axes, x="Training tiles a marker", y=metric_words(metric) if column == 0 else "")
-    return as_png(figure)
+        charts.label_axes(
+            axes, x="Training tiles a marker", y=charts.metric_words(metric) if column == 0 else ""
+        )
+    return charts.as_png(figure)
 
 
 def _describe_marks(curve: pd.DataFrame, ends: list[str], with_baseline: bool) -> str:
@@ -124,7 +102,7 @@ def _repeat_words(curve: pd.DataFrame) -> str:
 
 
 def _interval_words(curve: pd.DataFrame) -> str:
-    words = interval_words(curve)
+    words = charts.interval_words(curve)
     return f"{words} and repeats" if " over " in words else words
 
 
@@ -145,25 +123,32 @@ def _draw_budgets(
     )
     axes.set_xlim(budgets.min() / 1.3, budgets.max() * 1.3)
     axes.set_ylim(limits)
-    axes.grid(axis="y", color=GRID, linewidth=1)
-    axes.plot(budgets, value, color=BLUE, linewidth=1.4, alpha=0.55)
-    axes.vlines(budgets, low, high, color=BLUE, linewidth=1.8)
-    axes.vlines(budgets, value - sd, value + sd, color=BLUE, linewidth=8, alpha=0.3)
-    axes.plot(budgets, value, "o", color=BLUE, markersize=points(11), markeredgecolor="white")
+    axes.grid(axis="y", color=charts.GRID, linewidth=1)
+    axes.plot(budgets, value, color=charts.BLUE, linewidth=1.4, alpha=0.55)
+    axes.vlines(budgets, low, high, color=charts.BLUE, linewidth=1.8)
+    axes.vlines(budgets, value - sd, value + sd, color=charts.BLUE, linewidth=8, alpha=0.3)
+    axes.plot(
+        budgets,
+        value,
+        "o",
+        color=charts.BLUE,
+        markersize=charts.points(11),
+        markeredgecolor="white",
+    )
 
 
 def _draw_baseline(axes: "Axes", score: float) -> None:
     if np.isfinite(score):
-        axes.axhline(score, color=INK, linestyle=(0, (5, 3)), linewidth=1.5, zorder=1.5)
+        axes.axhline(score, color=charts.INK, linestyle=(0, (5, 3)), linewidth=1.5, zorder=1.5)
         axes.annotate(
-            format_score(score),
+            charts.format_score(score),
             (1.0, score),
             xycoords=axes.get_yaxis_transform(),
             xytext=(-2, 3),
             textcoords="offset points",
             ha="right",
-            fontsize=points(SMALL_PX),
-            color=INK,
+            fontsize=charts.points(charts.SMALL_PX),
+            color=charts.INK,
         )
 
 
@@ -181,27 +166,29 @@ def draw_training(history: pd.DataFrame, title: str) -> bytes:
         ScoringError: if a column is missing.
     """
     if len(history):
-        require_rows(history, _HISTORY_COLUMNS, "epochs to draw")
-    width = _WIDTH_PX - 2 * (MARGIN_PX + _LEFT_PX)
-    figure = new_figure(_WIDTH_PX, 700)
-    write_header(figure, f"Training of {title}", _training_words(history))
-    left = MARGIN_PX + _LEFT_PX + 12
-    score_axes = add_panel(figure, left, HEADER_PX + 28, width, 230, "F1 pooled on val")
-    loss_axes = add_panel(figure, left, HEADER_PX + 332, width, 210, "Training loss")
-    label_axes(score_axes, y="F1 pooled")
-    label_axes(loss_axes, x="Epoch", y="Loss")
+        charts.require_rows(history, _HISTORY_COLUMNS, "epochs to draw")
+    width = _WIDTH_PX - 2 * (charts.MARGIN_PX + _LEFT_PX)
+    figure = charts.new_figure(_WIDTH_PX, 700)
+    charts.write_header(figure, f"Training of {title}", _training_words(history))
+    left = charts.MARGIN_PX + _LEFT_PX + 12
+    score_axes = charts.add_panel(
+        figure, left, charts.HEADER_PX + 28, width, 230, "F1 pooled on val"
+    )
+    loss_axes = charts.add_panel(figure, left, charts.HEADER_PX + 332, width, 210, "Training loss")
+    charts.label_axes(score_axes, y="F1 pooled")
+    charts.label_axes(loss_axes, x="Epoch", y="Loss")
     if history.empty:
-        return as_png(figure)
+        return charts.as_png(figure)
     epochs = history["epoch"].to_numpy()
     _draw_scores(score_axes, history[history["val_f1_pooled"].notna()])
     _draw_losses(loss_axes, history)
     for axes in (score_axes, loss_axes):
         axes.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
         axes.locator_params(axis="x", integer=True, nbins=12, min_n_ticks=1)
-        axes.grid(axis="y", color=GRID, linewidth=1)
+        axes.grid(axis="y", color=charts.GRID, linewidth=1)
         if history["val_f1_pooled"].notna().any():
-            axes.axvline(_best_epoch(history), color=VERMILLION, linewidth=1.2, alpha=0.6)
-    return as_png(figure)
+            axes.axvline(_best_epoch(history), color=charts.VERMILLION, linewidth=1.2, alpha=0.6)
+    return charts.as_png(figure)
 
 
 def _training_words(history: pd.DataFrame) -> str:
@@ -213,7 +200,7 @@ def _training_words(history: pd.DataFrame) -> str:
         words += f"; {100 * moved:.3g} % of the weights moved"
     if history["val_f1_pooled"].notna().any():
         best = history["val_f1_pooled"].max()
-        words += f"; kept: epoch {_best_epoch(history)}, F1 {format_score(best)} on val"
+        words += f"; kept: epoch {_best_epoch(history)}, F1 {charts.format_score(best)} on val"
     else:
         words += "; not scored on val"
     return words + "."
@@ -225,7 +212,7 @@ def _best_epoch(history: pd.DataFrame) -> int:
 
 def _draw_scores(axes: "Axes", scored: pd.DataFrame) -> None:
     scores = scored["val_f1_pooled"].to_numpy(dtype=np.float64)
-    axes.set_ylim(score_range(scores))
+    axes.set_ylim(charts.score_range(scores))
     axes.tick_params(labelbottom=False)
     if not len(scored):
         axes.text(
@@ -234,27 +221,34 @@ def _draw_scores(axes: "Axes", scored: pd.DataFrame) -> None:
             "not scored",
             transform=axes.transAxes,
             ha="center",
-            color=MUTED,
-            fontsize=points(TEXT_PX),
+            color=charts.MUTED,
+            fontsize=charts.points(charts.TEXT_PX),
         )
         return
     is_short = len(scored) <= 40
     style = "o-" if is_short else "-"
-    axes.plot(scored["epoch"], scores, style, color=BLUE, linewidth=1.8, markersize=points(6))
+    axes.plot(
+        scored["epoch"],
+        scores,
+        style,
+        color=charts.BLUE,
+        linewidth=1.8,
+        markersize=charts.points(6),
+    )
     best = _best_epoch(scored)
-    axes.plot([best], [scores.max()], "o", color=VERMILLION, markersize=points(12))
+    axes.plot([best], [scores.max()], "o", color=charts.VERMILLION, markersize=charts.points(12))
     middle = scored["epoch"].iloc[0] + scored["epoch"].iloc[-1]
     is_right = 2 * best > middle
     axes.annotate(
-        f"best: epoch {best}, {format_score(scores.max())}",
+        f"best: epoch {best}, {charts.format_score(scores.max())}",
         (best, 0.08),
         xycoords=axes.get_xaxis_transform(),
         xytext=(-8 if is_right else 8, 0),
         textcoords="offset points",
         ha="right" if is_right else "left",
-        fontsize=points(TEXT_PX),
+        fontsize=charts.points(charts.TEXT_PX),
         fontweight="bold",
-        color=VERMILLION,
+        color=charts.VERMILLION,
     )
 
 
@@ -263,18 +257,27 @@ def _draw_losses(axes: "Axes", history: pd.DataFrame) -> None:
     # The axes that was made last lies above; the rate is the less important of the two.
     axes.set_zorder(rates.get_zorder() + 1)
     axes.patch.set_visible(False)
-    rates.fill_between(history["epoch"], 0, history["learning_rate"], color=FAINT, alpha=0.28, lw=0)
+    rates.fill_between(
+        history["epoch"], 0, history["learning_rate"], color=charts.FAINT, alpha=0.28, lw=0
+    )
     rates.set_ylim(0, max(float(history["learning_rate"].max()) * 1.15, 1e-12))
-    rates.set_ylabel("Learning rate (grey)", fontsize=points(SMALL_PX), color=MUTED, labelpad=8)
-    rates.tick_params(colors=MUTED, labelsize=points(SMALL_PX), length=0)
+    rates.set_ylabel(
+        "Learning rate (grey)",
+        fontsize=charts.points(charts.SMALL_PX),
+        color=charts.MUTED,
+        labelpad=8,
+    )
+    rates.tick_params(colors=charts.MUTED, labelsize=charts.points(charts.SMALL_PX), length=0)
     rates.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
-    rates.yaxis.get_offset_text().set(color=MUTED, fontsize=points(SMALL_PX))
+    rates.yaxis.get_offset_text().set(color=charts.MUTED, fontsize=charts.points(charts.SMALL_PX))
     for side in rates.spines.values():
         side.set_visible(False)
     loss = history["loss"].to_numpy(dtype=np.float64)
     known = loss[np.isfinite(loss)]
     style = "o-" if len(history) <= 40 else "-"
-    axes.plot(history["epoch"], loss, style, color=BLUE, linewidth=1.8, markersize=points(6))
+    axes.plot(
+        history["epoch"], loss, style, color=charts.BLUE, linewidth=1.8, markersize=charts.points(6)
+    )
     if known.size and known.min() > 0 and known.max() > 20 * known.min():
         axes.set_yscale("log")
     elif known.size:

@@ -9,25 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from somaflow.figures.charts import (
-    BLUE,
-    FAINT,
-    GRID,
-    HEADER_PX,
-    INK,
-    MARGIN_PX,
-    MUTED,
-    SMALL_PX,
-    TEXT_PX,
-    VERMILLION,
-    add_panel,
-    as_png,
-    label_axes,
-    new_figure,
-    points,
-    require_rows,
-    write_header,
-)
+from somaflow.evaluation.pooling import select_rows
+from somaflow.figures import charts
 from somaflow.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -41,9 +24,9 @@ _N_BINS = 28
 _LINE_TOP = 0.84
 _THRESHOLDS = ("cellprob_threshold", "flow_threshold", "min_size_px")
 _CURVES = (
-    ("precision_pooled", "precision", VERMILLION, "s"),
-    ("recall_pooled", "recall", BLUE, "o"),
-    ("f1_pooled", "F1", INK, "D"),
+    ("precision_pooled", "precision", charts.VERMILLION, "s"),
+    ("recall_pooled", "recall", charts.BLUE, "o"),
+    ("f1_pooled", "F1", charts.INK, "D"),
 )
 
 
@@ -74,12 +57,12 @@ def draw_diagnosis(
     """
     names = {"marker": marker, "recipe": recipe.name, "split": "val"}
     tiles, cells, objects, grid = (
-        _rows_of(table, names) for table in (per_tile, reference_cells, candidates, pooled)
+        select_rows(table, names) for table in (per_tile, reference_cells, candidates, pooled)
     )
-    require_rows(tiles, _TILE_COLUMNS, f"tiles of {marker} on val to diagnose")
+    charts.require_rows(tiles, _TILE_COLUMNS, f"tiles of {marker} on val to diagnose")
     chosen = recipe.for_marker(marker)
-    figure = new_figure(_WIDTH_PX, _HEIGHT_PX)
-    write_header(
+    figure = charts.new_figure(_WIDTH_PX, _HEIGHT_PX)
+    charts.write_header(
         figure,
         f"Where {marker} cells are lost: {recipe.name}, val split",
         f"{len(tiles)} tile{'' if len(tiles) == 1 else 's'}, "
@@ -88,42 +71,38 @@ def draw_diagnosis(
         f"Thresholds: cellprob {chosen.cellprob_threshold:g}, flow "
         f"{_flow_words(chosen.flow_threshold)}, min size {chosen.min_size_px} px.",
     )
-    cell = (_WIDTH_PX - MARGIN_PX) / 2
-    width = cell - _LEFT_PX - MARGIN_PX
-    left, right = MARGIN_PX + _LEFT_PX, MARGIN_PX + _LEFT_PX + cell
-    upper = HEADER_PX + _TOP_PX
+    cell = (_WIDTH_PX - charts.MARGIN_PX) / 2
+    width = cell - _LEFT_PX - charts.MARGIN_PX
+    left, right = charts.MARGIN_PX + _LEFT_PX, charts.MARGIN_PX + _LEFT_PX + cell
+    upper = charts.HEADER_PX + _TOP_PX
     lower = upper + _PANEL_PX + _AXIS_PX + _TOP_PX
-    _draw_tiles(add_panel(figure, left, upper, width, _PANEL_PX, "Cells a tile"), tiles)
+    _draw_tiles(charts.add_panel(figure, left, upper, width, _PANEL_PX, "Cells a tile"), tiles)
     _draw_cellprob(
-        add_panel(figure, right, upper, width, _PANEL_PX, "Cell probability of reference cells"),
+        charts.add_panel(
+            figure, right, upper, width, _PANEL_PX, "Cell probability of reference cells"
+        ),
         cells,
         chosen.cellprob_threshold,
     )
     _draw_sizes(
-        add_panel(figure, left, lower, width, _PANEL_PX, "Cell sizes"),
+        charts.add_panel(figure, left, lower, width, _PANEL_PX, "Cell sizes"),
         cells,
         objects[objects["kept"].astype(bool)],
         chosen.min_size_px,
     )
-    half = (width - MARGIN_PX) / 2
+    half = (width - charts.MARGIN_PX) / 2
     for place, (name, label, title) in enumerate(
         (
             ("cellprob_threshold", "Cellprob threshold (logit)", "Scores by threshold"),
             ("flow_threshold", "Flow threshold", ""),
         )
     ):
-        axes = add_panel(figure, right + place * (half + MARGIN_PX), lower, half, _PANEL_PX, title)
+        axes = charts.add_panel(
+            figure, right + place * (half + charts.MARGIN_PX), lower, half, _PANEL_PX, title
+        )
         _draw_threshold(axes, grid, chosen, name, place == 0)
-        label_axes(axes, x=label, y="Score, pooled" if place == 0 else "")
-    return as_png(figure)
-
-
-def _rows_of(table: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
-    """Rows with these values in those of the columns that the table has."""
-    for column, value in names.items():
-        if column in table:
-            table = table[table[column] == value]
-    return table
+        charts.label_axes(axes, x=label, y="Score, pooled" if place == 0 else "")
+    return charts.as_png(figure)
 
 
 def _flow_words(flow_threshold: float) -> str:
@@ -133,31 +112,31 @@ def _flow_words(flow_threshold: float) -> str:
 def _draw_tiles(axes: "Axes", tiles: pd.DataFrame) -> None:
     """A dot a tile, and the line on which as many are predicted as there are."""
     most = max(float(tiles[["n_reference", "n_predicted"]].to_numpy().max()) * 1.08, 1.0)
-    axes.plot([0, most], [0, most], color=MUTED, linestyle=(0, (5, 3)), linewidth=1.5)
+    axes.plot([0, most], [0, most], color=charts.MUTED, linestyle=(0, (5, 3)), linewidth=1.5)
     axes.annotate(
         "as many",
         (0.75 * most, 0.75 * most),
         xytext=(-8, 4),
         textcoords="offset points",
         ha="right",
-        fontsize=points(SMALL_PX),
-        color=MUTED,
+        fontsize=charts.points(charts.SMALL_PX),
+        color=charts.MUTED,
     )
     axes.plot(
         tiles["n_reference"],
         tiles["n_predicted"],
         "o",
-        color=BLUE,
+        color=charts.BLUE,
         alpha=0.65,
-        markersize=points(13),
+        markersize=charts.points(13),
         markeredgecolor="white",
         clip_on=False,
     )
     axes.set_xlim(0, most)
     axes.set_ylim(0, most)
     axes.locator_params(nbins=6, integer=True)
-    axes.grid(color=GRID, linewidth=1)
-    label_axes(axes, x="Reference cells in the tile", y="Predicted cells in the tile")
+    axes.grid(color=charts.GRID, linewidth=1)
+    charts.label_axes(axes, x="Reference cells in the tile", y="Predicted cells in the tile")
 
 
 def _draw_cellprob(axes: "Axes", cells: pd.DataFrame, threshold: float) -> None:
@@ -171,7 +150,7 @@ def _draw_cellprob(axes: "Axes", cells: pd.DataFrame, threshold: float) -> None:
     kept, _ = np.histogram(values[found], edges)
     lost, _ = np.histogram(values[~found], edges)
     middle, width = (edges[1:] + edges[:-1]) / 2, (edges[1] - edges[0]) * 0.92
-    axes.bar(middle, kept, width, color=BLUE, label=f"found ({int(found.sum())})")
+    axes.bar(middle, kept, width, color=charts.BLUE, label=f"found ({int(found.sum())})")
     some = lost > 0
     axes.bar(
         middle[some],
@@ -179,13 +158,13 @@ def _draw_cellprob(axes: "Axes", cells: pd.DataFrame, threshold: float) -> None:
         width,
         bottom=kept[some],
         facecolor="white",
-        edgecolor=VERMILLION,
+        edgecolor=charts.VERMILLION,
         hatch="/////",
         linewidth=1,
         label=f"missed ({int((~found).sum())})",
     )
     axes.axvline(
-        threshold, ymax=_LINE_TOP, color=INK, linewidth=2, label=f"threshold ({threshold:g})"
+        threshold, ymax=_LINE_TOP, color=charts.INK, linewidth=2, label=f"threshold ({threshold:g})"
     )
     axes.set_ylim(0, max(float((kept + lost).max(initial=0)) / _LINE_TOP, 1.0))
     _finish(axes, "Median cell probability in the cell (logit)", "Reference cells", n_columns=3)
@@ -200,17 +179,17 @@ def _draw_sizes(
     edges = 10 ** np.linspace(low, high, _N_BINS + 1)
     highest = 0.0
     for values, name, colour, line in (
-        (areas[0], "reference", MUTED, "-"),
-        (areas[1], "predicted", BLUE, "-"),
+        (areas[0], "reference", charts.MUTED, "-"),
+        (areas[1], "predicted", charts.BLUE, "-"),
     ):
         counts, _ = np.histogram(values, edges)
         highest = max(highest, float(counts.max(initial=0)))
         axes.stairs(
             counts,
             edges,
-            fill=colour == MUTED,
-            color=FAINT if colour == MUTED else colour,
-            alpha=0.7 if colour == MUTED else 1.0,
+            fill=colour == charts.MUTED,
+            color=charts.FAINT if colour == charts.MUTED else colour,
+            alpha=0.7 if colour == charts.MUTED else 1.0,
             linestyle=line,
             linewidth=2.2,
             label=f"{name} ({len(values)})",
@@ -218,7 +197,7 @@ def _draw_sizes(
     axes.axvline(
         max(min_size_px, edges[0]),
         ymax=_LINE_TOP,
-        color=INK,
+        color=charts.INK,
         linewidth=2,
         label=f"min size ({min_size_px} px)",
     )
@@ -247,7 +226,7 @@ def _draw_threshold(
     axes.set_ylim(0, 1 / _LINE_TOP)
     axes.set_yticks(np.arange(6) / 5)
     axes.tick_params(labelleft=with_legend)
-    axes.grid(axis="y", color=GRID, linewidth=1)
+    axes.grid(axis="y", color=charts.GRID, linewidth=1)
     if own.empty:
         _write_middle(axes, "not swept")
         axes.set_xticks([])
@@ -259,7 +238,7 @@ def _draw_threshold(
             marker=mark,
             color=colour,
             linewidth=2,
-            markersize=points(8),
+            markersize=charts.points(8),
             label=label,
         )
     words = [_flow_words(v) if name == "flow_threshold" else f"{v:g}" for v in values]
@@ -270,7 +249,7 @@ def _draw_threshold(
         axes.axvline(
             here[0],
             ymax=_LINE_TOP,
-            color=MUTED,
+            color=charts.MUTED,
             linestyle=(0, (5, 3)),
             linewidth=1.5,
             label="now",
@@ -288,8 +267,8 @@ def _range(values: np.ndarray) -> tuple[float, float]:
 
 def _finish(axes: "Axes", x: str, y: str, n_columns: int) -> None:
     axes.locator_params(axis="y", nbins=6, integer=True)
-    axes.grid(axis="y", color=GRID, linewidth=1)
-    label_axes(axes, x=x, y=y)
+    axes.grid(axis="y", color=charts.GRID, linewidth=1)
+    charts.label_axes(axes, x=x, y=y)
     _write_key(axes, n_columns)
 
 
@@ -300,8 +279,8 @@ def _write_key(axes: "Axes", n_columns: int) -> None:
         facecolor="white",
         edgecolor="none",
         framealpha=1,
-        fontsize=points(SMALL_PX),
-        labelcolor=INK,
+        fontsize=charts.points(charts.SMALL_PX),
+        labelcolor=charts.INK,
         columnspacing=1.2,
         handlelength=1.4,
         handletextpad=0.5,
@@ -316,6 +295,6 @@ def _write_middle(axes: "Axes", words: str) -> None:
         words,
         transform=axes.transAxes,
         ha="center",
-        fontsize=points(TEXT_PX),
-        color=MUTED,
+        fontsize=charts.points(charts.TEXT_PX),
+        color=charts.MUTED,
     )

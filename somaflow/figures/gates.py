@@ -10,29 +10,7 @@ import numpy as np
 import pandas as pd
 
 from somaflow.evaluation.scores import OVERALL
-from somaflow.figures.charts import (
-    BLUE,
-    FAINT,
-    GRID,
-    HEADER_PX,
-    INK,
-    MARGIN_PX,
-    MUTED,
-    SMALL_PX,
-    VERMILLION,
-    add_panel,
-    as_png,
-    format_score,
-    interval_words,
-    label_axes,
-    marker_words,
-    new_figure,
-    order_markers,
-    points,
-    require_rows,
-    score_range,
-    write_header,
-)
+from somaflow.figures import charts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +24,7 @@ _METRICS = ("f1_pooled", "precision_pooled", "recall_pooled")
 _METRIC_NAMES = ("F1", "Precision", "Recall")
 _SIZES = ["from_area_px", "below_area_px"]
 _COUNTS = ["tp_kept", "tp_removed", "fp_kept", "fp_removed"]
-_KINDS = (("tp", BLUE, -0.2), ("fp", VERMILLION, 0.2))
+_KINDS = (("tp", charts.BLUE, -0.2), ("fp", charts.VERMILLION, 0.2))
 
 
 def draw_gate_effect(removed: pd.DataFrame, scores: pd.DataFrame) -> bytes:
@@ -66,37 +44,41 @@ def draw_gate_effect(removed: pd.DataFrame, scores: pd.DataFrame) -> bytes:
         ScoringError: if one of the tables has no row, or a column is missing.
     """
     ends = [f"{metric}{end}" for metric in _METRICS for end in ("", "_low", "_high")]
-    require_rows(removed, ["marker", *_SIZES, *_COUNTS], "cells that a gate removed, to be drawn,")
-    require_rows(scores, ["marker", "gated", *ends], "scores of a gate to draw")
-    markers = order_markers([*scores["marker"], *removed["marker"]])
+    charts.require_rows(
+        removed, ["marker", *_SIZES, *_COUNTS], "cells that a gate removed, to be drawn,"
+    )
+    charts.require_rows(scores, ["marker", "gated", *ends], "scores of a gate to draw")
+    markers = charts.order_markers([*scores["marker"], *removed["marker"]])
     cell_height = _TITLE_PX + _ROW_PX + _AXIS_PX
-    figure = new_figure(_WIDTH_PX, HEADER_PX + len(markers) * cell_height + _LEGEND_PX)
+    figure = charts.new_figure(
+        _WIDTH_PX, charts.HEADER_PX + len(markers) * cell_height + _LEGEND_PX
+    )
     split = f", {scores['split'].iloc[0]} split" if "split" in scores else ""
     totals = removed[_COUNTS].sum()
-    write_header(
+    charts.write_header(
         figure,
         f"What the gate removed, and what it did to the scores{split}",
         f"Removed over all markers: {int(totals['tp_removed'])} of "
         f"{int(totals['tp_kept'] + totals['tp_removed'])} right cells and "
         f"{int(totals['fp_removed'])} of {int(totals['fp_kept'] + totals['fp_removed'])} wrong "
-        f"ones. Bars at the right: {interval_words(scores)}.",
+        f"ones. Bars at the right: {charts.interval_words(scores)}.",
     )
-    limits = score_range(scores[ends].to_numpy(dtype=np.float64), 0.2)
-    left = MARGIN_PX + _LEFT_PX
-    right = _WIDTH_PX - MARGIN_PX - _NUMBERS_PX - _SCORES_WIDTH_PX
+    limits = charts.score_range(scores[ends].to_numpy(dtype=np.float64), 0.2)
+    left = charts.MARGIN_PX + _LEFT_PX
+    right = _WIDTH_PX - charts.MARGIN_PX - _NUMBERS_PX - _SCORES_WIDTH_PX
     for row, marker in enumerate(markers):
-        top = HEADER_PX + _TITLE_PX + row * cell_height
-        bars = add_panel(
-            figure, left, top, right - _SCORES_LEFT_PX - left, _ROW_PX, marker_words(marker)
+        top = charts.HEADER_PX + _TITLE_PX + row * cell_height
+        bars = charts.add_panel(
+            figure, left, top, right - _SCORES_LEFT_PX - left, _ROW_PX, charts.marker_words(marker)
         )
         _draw_sizes(bars, _of_marker(removed, marker))
         is_last = marker == markers[-1]
-        label_axes(bars, x="Cell area (px)" if is_last else "", y="Predicted cells")
-        dots = add_panel(figure, right, top, _SCORES_WIDTH_PX, _ROW_PX)
+        charts.label_axes(bars, x="Cell area (px)" if is_last else "", y="Predicted cells")
+        dots = charts.add_panel(figure, right, top, _SCORES_WIDTH_PX, _ROW_PX)
         _draw_scores(dots, scores[scores["marker"] == marker], limits)
-        label_axes(dots, x="Score, pooled" if is_last else "")
+        charts.label_axes(dots, x="Score, pooled" if is_last else "")
     _write_legend(figure)
-    return as_png(figure)
+    return charts.as_png(figure)
 
 
 def _of_marker(removed: pd.DataFrame, marker: str) -> pd.DataFrame:
@@ -130,7 +112,7 @@ def _draw_sizes(axes: "Axes", own: pd.DataFrame) -> None:
     axes.set_ylim(0, tallest * 1.08)
     axes.locator_params(axis="y", nbins=5, integer=True)
     axes.tick_params(axis="x", length=0)
-    axes.grid(axis="y", color=GRID, linewidth=1)
+    axes.grid(axis="y", color=charts.GRID, linewidth=1)
 
 
 def _bin_words(low: float, high: float) -> str:
@@ -145,7 +127,7 @@ def _draw_scores(axes: "Axes", own: pd.DataFrame, limits: tuple[float, float]) -
     axes.set_ylim(len(_METRICS) - 0.5, -0.5)
     axes.set_yticks(range(len(_METRICS)), _METRIC_NAMES)
     axes.tick_params(axis="y", length=0, pad=8)
-    axes.grid(axis="x", color=GRID, linewidth=1)
+    axes.grid(axis="x", color=charts.GRID, linewidth=1)
     axes.locator_params(axis="x", nbins=6)
     for row, metric in enumerate(_METRICS):
         numbers = []
@@ -153,16 +135,18 @@ def _draw_scores(axes: "Axes", own: pd.DataFrame, limits: tuple[float, float]) -
             scored = own[own["gated"].astype(bool) == is_gated]
             ends = scored[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy(float)
             value, low, high = ends[0] if len(ends) else (np.nan, np.nan, np.nan)
-            numbers.append(format_score(value))
-            colour = INK if is_gated else MUTED
-            axes.plot([low, high], [row + shift] * 2, color=colour if is_gated else FAINT, lw=2.2)
+            numbers.append(charts.format_score(value))
+            colour = charts.INK if is_gated else charts.MUTED
+            axes.plot(
+                [low, high], [row + shift] * 2, color=colour if is_gated else charts.FAINT, lw=2.2
+            )
             axes.plot(
                 [value],
                 [row + shift],
                 "o",
                 color=colour,
                 markerfacecolor=colour if is_gated else "white",
-                markersize=points(10),
+                markersize=charts.points(10),
                 markeredgewidth=1.5,
             )
         axes.text(
@@ -170,8 +154,8 @@ def _draw_scores(axes: "Axes", own: pd.DataFrame, limits: tuple[float, float]) -
             row,
             f"{numbers[0]} → {numbers[1]}",
             transform=axes.get_yaxis_transform(),
-            fontsize=points(SMALL_PX),
-            color=INK,
+            fontsize=charts.points(charts.SMALL_PX),
+            color=charts.INK,
             va="center",
         )
 
@@ -188,22 +172,20 @@ def _write_legend(figure: "Figure") -> None:
         bars.append(
             Patch(facecolor="white", edgecolor=colour, hatch="/////", label=f"{name} removed")
         )
-    size = points(10)
-    dots = [
-        Line2D([], [], marker="o", color=FAINT, markerfacecolor="white", markeredgecolor=MUTED,
-               markersize=size, label="raw"),
-        Line2D([], [], marker="o", color=INK, markersize=size, label="gated"),
-    ]  # fmt: skip
-    right = _WIDTH_PX - MARGIN_PX - _NUMBERS_PX - _SCORES_WIDTH_PX
-    for handles, left in ((bars, MARGIN_PX), (dots, right)):
+    size = charts.points(10)
+    raw = Line2D([], [], marker="o", color=charts.FAINT, markersize=size, label="raw")
+    raw.set(markerfacecolor="white", markeredgecolor=charts.MUTED)
+    dots = [raw, Line2D([], [], marker="o", color=charts.INK, markersize=size, label="gated")]
+    right = _WIDTH_PX - charts.MARGIN_PX - _NUMBERS_PX - _SCORES_WIDTH_PX
+    for handles, left in ((bars, charts.MARGIN_PX), (dots, right)):
         figure.legend(
             handles=handles,
             loc="lower left",
             bbox_to_anchor=(left / _WIDTH_PX, 0.0),
             ncols=len(handles),
             frameon=False,
-            fontsize=points(SMALL_PX),
-            labelcolor=INK,
+            fontsize=charts.points(charts.SMALL_PX),
+            labelcolor=charts.INK,
             borderaxespad=0.6,
             columnspacing=1.3,
             handletextpad=0.5,

@@ -11,26 +11,7 @@ import numpy as np
 import pandas as pd
 
 from somaflow.errors import ScoringError
-from somaflow.figures.charts import (
-    HEADER_PX,
-    INK,
-    MARGIN_PX,
-    MUTED,
-    SMALL_PX,
-    TEXT_PX,
-    VERMILLION,
-    add_panel,
-    as_png,
-    format_score,
-    label_axes,
-    marker_words,
-    metric_words,
-    new_figure,
-    points,
-    require_rows,
-    write,
-    write_header,
-)
+from somaflow.figures import charts
 from somaflow.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -50,7 +31,7 @@ _ROW_PX, _WIDEST_CELL_PX = 44, 150
 # dark numbers.
 _RAMP = ("#fdfeff", "#e3eff8", "#c2dcf0", "#93c3e4", "#559dd1")
 _FRAMES: dict[str, tuple[str, Any, float]] = {
-    "best-f1": (VERMILLION, "-", 3.4),
+    "best-f1": (charts.VERMILLION, "-", 3.4),
     "precise": ("#000000", (0, (2.2, 1.2)), 2.4),
 }
 # In marker coordinates, from the corner of the cell to the right and down.
@@ -84,7 +65,7 @@ def draw_threshold_maps(
     Raises:
         ScoringError: if there is no row of this recipe and marker, or a column is missing.
     """
-    require_rows(pooled, ["recipe", "marker", *_SETTING, metric], "threshold maps")
+    charts.require_rows(pooled, ["recipe", "marker", *_SETTING, metric], "threshold maps")
     own = pooled[(pooled["recipe"] == recipe) & (pooled["marker"] == marker)]
     if own.empty:
         raise ScoringError(
@@ -97,43 +78,44 @@ def draw_threshold_maps(
     n_columns = min(len(sizes), _MAX_COLUMNS)
     least, most = _WIDTH_PX
     cell_width = min(
-        (most - MARGIN_PX - _BAR_PX) / n_columns,
-        _LEFT_PX + MARGIN_PX + _WIDEST_CELL_PX * own["flow_threshold"].nunique(),
+        (most - charts.MARGIN_PX - _BAR_PX) / n_columns,
+        _LEFT_PX + charts.MARGIN_PX + _WIDEST_CELL_PX * own["flow_threshold"].nunique(),
     )
-    figure_width = max(least, MARGIN_PX + _BAR_PX + n_columns * cell_width)
+    figure_width = max(least, charts.MARGIN_PX + _BAR_PX + n_columns * cell_width)
     height = _ROW_PX * own["cellprob_threshold"].nunique()
     cell_height = _TITLE_PX + height + _AXIS_PX
     n_rows = -(-len(sizes) // n_columns)
-    figure = new_figure(figure_width, HEADER_PX + n_rows * cell_height + 36)
+    figure = charts.new_figure(figure_width, charts.HEADER_PX + n_rows * cell_height + 36)
     split = f", {own['split'].iloc[0]} split" if "split" in own else ""
-    write_header(
+    charts.write_header(
         figure,
-        f"{metric_words(metric)} by threshold: {recipe} on {marker_words(marker)}{split}",
+        f"{charts.metric_words(metric)} by threshold: {recipe} on "
+        f"{charts.marker_words(marker)}{split}",
         f"One pass of the net a tile, {len(own)} settings. Strict is up and left, lax is down "
         "and right.",
     )
     limits = _colour_limits(own[metric].to_numpy(dtype=np.float64))
     for place, size in enumerate(sizes):
         row, column = divmod(place, n_columns)
-        axes = add_panel(
+        axes = charts.add_panel(
             figure,
-            MARGIN_PX + _LEFT_PX + column * cell_width,
-            HEADER_PX + _TITLE_PX + row * cell_height,
-            cell_width - _LEFT_PX - MARGIN_PX,
+            charts.MARGIN_PX + _LEFT_PX + column * cell_width,
+            charts.HEADER_PX + _TITLE_PX + row * cell_height,
+            cell_width - _LEFT_PX - charts.MARGIN_PX,
             height,
             f"min size {size:g} px",
         )
         table = _arrange(own[own["min_size_px"] == size], metric)
         _draw_map(axes, table, limits)
         _mark_settings(axes, table, size, frames)
-        label_axes(
+        charts.label_axes(
             axes,
             x="Flow threshold (largest flow error kept)",
             y="Cellprob threshold (logit)" if column == 0 else "",
         )
-    _draw_bar(figure, MARGIN_PX + n_columns * cell_width, limits, height, metric)
+    _draw_bar(figure, charts.MARGIN_PX + n_columns * cell_width, limits, height, metric)
     _write_legend(figure, frames)
-    return as_png(figure)
+    return charts.as_png(figure)
 
 
 def _list_frames(chosen: Chosen, recipe: str, marker: str) -> list[tuple[str, dict[str, float]]]:
@@ -204,11 +186,11 @@ def _draw_map(axes: "Axes", table: pd.DataFrame, limits: tuple[float, float]) ->
         axes.text(
             column,
             row,
-            format_score(score),
+            charts.format_score(score),
             ha="center",
             va="center",
-            fontsize=points(SMALL_PX),
-            color=INK,
+            fontsize=charts.points(charts.SMALL_PX),
+            color=charts.INK,
         )
 
 
@@ -229,8 +211,8 @@ def _mark_settings(
             [place[0] - 0.5],
             [place[1] - 0.5],
             marker=_CORNER,
-            markersize=points(_CORNER_PX),
-            color=INK,
+            markersize=charts.points(_CORNER_PX),
+            color=charts.INK,
             markeredgecolor="white",
             zorder=4,
         )
@@ -265,7 +247,7 @@ def _draw_bar(
     figure: "Figure", left: float, limits: tuple[float, float], height: float, metric: str
 ) -> None:
     """The colour scale, to the right of the maps."""
-    axes = add_panel(figure, left, HEADER_PX + _TITLE_PX, 18, height)
+    axes = charts.add_panel(figure, left, charts.HEADER_PX + _TITLE_PX, 18, height)
     axes.imshow(
         np.linspace(1, 0, 256)[:, np.newaxis],
         cmap=_colours(),
@@ -278,7 +260,7 @@ def _draw_bar(
         side.set_visible(False)
     axes.set_title("", pad=0)
     axes.yaxis.set_label_position("right")
-    label_axes(axes, y=metric_words(metric))
+    charts.label_axes(axes, y=charts.metric_words(metric))
     axes.locator_params(axis="y", nbins=6)
 
 
@@ -287,7 +269,14 @@ def _write_legend(figure: "Figure", frames: list[tuple[str, dict[str, float]]]) 
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], marker=_CORNER, markersize=points(_CORNER_PX), color=INK, linestyle="none")
+        Line2D(
+            [],
+            [],
+            marker=_CORNER,
+            markersize=charts.points(_CORNER_PX),
+            color=charts.INK,
+            linestyle="none",
+        )
     ]
     names = ["Cellpose's default"]
     for point in dict.fromkeys(point for point, _ in frames):
@@ -301,9 +290,17 @@ def _write_legend(figure: "Figure", frames: list[tuple[str, dict[str, float]]]) 
         bbox_to_anchor=(0.01, 0.0),
         ncols=len(names),
         frameon=False,
-        fontsize=points(TEXT_PX),
-        labelcolor=INK,
+        fontsize=charts.points(charts.TEXT_PX),
+        labelcolor=charts.INK,
     )
     if not frames:
         height, width = figure.get_size_inches()[::-1] * 100
-        write(figure, "no setting chosen", width - MARGIN_PX, height - 22, SMALL_PX, MUTED, "right")
+        charts.write(
+            figure,
+            "no setting chosen",
+            width - charts.MARGIN_PX,
+            height - 22,
+            charts.SMALL_PX,
+            charts.MUTED,
+            "right",
+        )

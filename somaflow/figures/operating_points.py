@@ -9,26 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from somaflow.figures.charts import (
-    FAINT,
-    HEADER_PX,
-    INK,
-    MARGIN_PX,
-    MUTED,
-    SERIES,
-    SHAPES,
-    TEXT_PX,
-    add_panel,
-    as_png,
-    label_axes,
-    marker_words,
-    new_figure,
-    order_markers,
-    points,
-    require_rows,
-    score_range,
-    write_header,
-)
+from somaflow.figures import charts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,47 +39,47 @@ def draw_precision_recall(pooled: pd.DataFrame, chosen: pd.DataFrame | None = No
     Raises:
         ScoringError: if there is no row, or a column is missing.
     """
-    require_rows(pooled, _COLUMNS, "precision and recall to draw")
+    charts.require_rows(pooled, _COLUMNS, "precision and recall to draw")
     recipes = list(dict.fromkeys(pooled["recipe"]))
-    markers = order_markers(pooled["marker"])
+    markers = charts.order_markers(pooled["marker"])
     n_columns = min(len(markers), _MAX_COLUMNS)
     n_rows = -(-len(markers) // n_columns)
     least, most = _WIDTH_PX
-    beside = _LEFT_PX + MARGIN_PX
-    cell_width = min((most - MARGIN_PX) / n_columns, _WIDEST_SIDE_PX + beside)
+    beside = _LEFT_PX + charts.MARGIN_PX
+    cell_width = min((most - charts.MARGIN_PX) / n_columns, _WIDEST_SIDE_PX + beside)
     side = cell_width - beside
-    width = max(least, MARGIN_PX + n_columns * cell_width)
+    width = max(least, charts.MARGIN_PX + n_columns * cell_width)
     cell_height = _TITLE_PX + side + _AXIS_PX
     marked = [] if chosen is None else [str(point) for point in dict.fromkeys(chosen["point"])]
     n_legend_rows = -(-len(recipes) // _LEGEND_COLUMNS) + bool(marked)
-    figure = new_figure(
-        width, HEADER_PX + n_rows * cell_height + n_legend_rows * _LEGEND_ROW_PX + 16
+    figure = charts.new_figure(
+        width, charts.HEADER_PX + n_rows * cell_height + n_legend_rows * _LEGEND_ROW_PX + 16
     )
     split = f", {pooled['split'].iloc[0]} split" if "split" in pooled else ""
-    write_header(
+    charts.write_header(
         figure,
         f"Precision and recall pooled, every threshold setting{split}",
         f"Each small mark is one setting of flow, cellprob and size ({_n_settings(pooled)} a "
         "recipe). Grey curves: equal F1.",
     )
-    limits = [score_range(pooled[name].to_numpy(float), 0.2) for name in _COLUMNS[:1:-1]]
+    limits = [charts.score_range(pooled[name].to_numpy(float), 0.2) for name in _COLUMNS[:1:-1]]
     for place, marker in enumerate(markers):
         row, column = divmod(place, n_columns)
-        axes = add_panel(
+        axes = charts.add_panel(
             figure,
-            MARGIN_PX + _LEFT_PX + column * cell_width,
-            HEADER_PX + _TITLE_PX + row * cell_height,
+            charts.MARGIN_PX + _LEFT_PX + column * cell_width,
+            charts.HEADER_PX + _TITLE_PX + row * cell_height,
             side,
             side,
-            marker_words(marker),
+            charts.marker_words(marker),
         )
         _draw_iso_f1(axes, *limits)
         _draw_settings(axes, pooled[pooled["marker"] == marker], recipes)
         if chosen is not None:
             _draw_points(axes, chosen[chosen["marker"] == marker], recipes)
-        label_axes(axes, x="Recall pooled", y="Precision pooled" if column == 0 else "")
+        charts.label_axes(axes, x="Recall pooled", y="Precision pooled" if column == 0 else "")
     _write_legend(figure, recipes, marked)
-    return as_png(figure)
+    return charts.as_png(figure)
 
 
 def _n_settings(pooled: pd.DataFrame) -> int:
@@ -108,8 +89,8 @@ def _n_settings(pooled: pd.DataFrame) -> int:
 def _style(recipe: str, recipes: list[str]) -> tuple[str, str]:
     """Colour and shape; a second round of colours has other shapes."""
     place = recipes.index(recipe)
-    n = len(SERIES)
-    return SERIES[place % n], SHAPES[(place + place // n) % len(SHAPES)]
+    n = len(charts.SERIES)
+    return charts.SERIES[place % n], charts.SHAPES[(place + place // n) % len(charts.SHAPES)]
 
 
 def _draw_iso_f1(
@@ -125,7 +106,9 @@ def _draw_iso_f1(
     right, bottom = recall_range[1], precision_range[0]
     for f1 in _ISO_F1:
         recall = np.linspace(f1 / (2 - f1), 1, 400)
-        axes.plot(recall, f1 * recall / (2 * recall - f1), color=FAINT, linewidth=1, zorder=1)
+        axes.plot(
+            recall, f1 * recall / (2 * recall - f1), color=charts.FAINT, linewidth=1, zorder=1
+        )
         end = f1 * right / (2 * right - f1) if 2 * right > f1 else np.inf
         if not bottom + 0.04 < end <= precision_range[1]:
             continue
@@ -136,8 +119,8 @@ def _draw_iso_f1(
             textcoords="offset points",
             ha="right",
             va="top",
-            fontsize=points(13),
-            color=MUTED,
+            fontsize=charts.points(13),
+            color=charts.MUTED,
             zorder=1,
         )
 
@@ -148,7 +131,7 @@ def _draw_settings(axes: "Axes", own: pd.DataFrame, recipes: list[str]) -> None:
         axes.scatter(
             rows["recall_pooled"],
             rows["precision_pooled"],
-            s=points(6) ** 2,
+            s=charts.points(6) ** 2,
             marker=shape,
             color=colour,
             alpha=0.45,
@@ -168,8 +151,8 @@ def _draw_points(axes: "Axes", own: pd.DataFrame, recipes: list[str]) -> None:
             [row["precision_pooled"]],
             mark,
             color=colour,
-            markersize=points(size),
-            markeredgecolor=INK,
+            markersize=charts.points(size),
+            markeredgecolor=charts.INK,
             markeredgewidth=1.1,
             zorder=3,
             clip_on=False,
@@ -197,8 +180,8 @@ def _write_legend(figure: "Figure", recipes: list[str], marked: list[str]) -> No
                 marker=mark,
                 linestyle="none",
                 markerfacecolor="white",
-                markeredgecolor=INK,
-                markersize=points(size),
+                markeredgecolor=charts.INK,
+                markersize=charts.points(size),
             )
         )
     words = [_POINT_WORDS.get(point, point) for point in marked]
@@ -211,11 +194,11 @@ def _write_legend(figure: "Figure", recipes: list[str], marked: list[str]) -> No
                 marks,
                 labels,
                 loc="upper left",
-                bbox_to_anchor=(MARGIN_PX / width, y),
+                bbox_to_anchor=(charts.MARGIN_PX / width, y),
                 ncols=min(len(labels), _LEGEND_COLUMNS),
                 frameon=False,
-                fontsize=points(TEXT_PX),
-                labelcolor=INK,
+                fontsize=charts.points(charts.TEXT_PX),
+                labelcolor=charts.INK,
                 borderaxespad=0,
                 handletextpad=0.4,
                 columnspacing=1.8,

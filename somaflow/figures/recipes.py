@@ -10,34 +10,7 @@ import numpy as np
 import pandas as pd
 
 from somaflow.errors import ScoringError
-from somaflow.figures.charts import (
-    BASELINE,
-    BLUE,
-    FAINT,
-    GRID,
-    HEADER_PX,
-    INK,
-    MARGIN_PX,
-    MUTED,
-    SMALL_PX,
-    TEXT_PX,
-    VERMILLION,
-    add_panel,
-    as_png,
-    format_score,
-    interval_words,
-    label_axes,
-    marker_words,
-    measure_px,
-    metric_words,
-    new_figure,
-    order_markers,
-    points,
-    require_rows,
-    score_range,
-    shorten,
-    write_header,
-)
+from somaflow.figures import charts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,9 +45,9 @@ def draw_recipe_scores(
             no row.
     """
     columns = [metric, f"{metric}_low", f"{metric}_high"]
-    require_rows(table, ["recipe", "split", "marker", *columns], "scores of recipes to draw")
+    charts.require_rows(table, ["recipe", "split", "marker", *columns], "scores of recipes to draw")
     shown = table[table["split"] == split]
-    require_rows(shown, ["recipe"], f"scores of recipes on {split} to draw")
+    charts.require_rows(shown, ["recipe"], f"scores of recipes on {split} to draw")
     recipes = list(dict.fromkeys(shown["recipe"]))
     baseline = baseline or ("baseline" if "baseline" in recipes else recipes[0])
     if baseline not in recipes:
@@ -83,35 +56,40 @@ def draw_recipe_scores(
             f"{', '.join(recipes)}; pass one of these"
         )
     recipes = [baseline, *(name for name in recipes if name != baseline)]
-    markers = order_markers(shown["marker"])
+    markers = charts.order_markers(shown["marker"])
     height = max(len(recipes) * _ROW_PX, _LEAST_HEIGHT_PX)
     least, most = _WIDTH_PX
     figure_width = min(max(_NAMES_PX + len(markers) * _WIDEST_COLUMN_PX, least), most)
-    bars = f"; bar: {interval_words(shown)}" if shown[columns[1]].notna().any() else ""
-    figure = new_figure(figure_width, HEADER_PX + 30 + height + 70)
-    write_header(
+    bars = f"; bar: {charts.interval_words(shown)}" if shown[columns[1]].notna().any() else ""
+    figure = charts.new_figure(figure_width, charts.HEADER_PX + 30 + height + 70)
+    charts.write_header(
         figure,
-        f"{metric_words(metric)} by recipe, {split} split",
+        f"{charts.metric_words(metric)} by recipe, {split} split",
         f"Dot: score on all {split} images{bars}. Dashed: {baseline}. Bold: best in its column.",
     )
-    longest = max(measure_px(figure, name, TEXT_PX, bold=True) for name in recipes)
-    left = MARGIN_PX + min(longest, _NAMES_PX) + 18
-    cell = (figure_width - MARGIN_PX - left) / len(markers)
+    longest = max(charts.measure_px(figure, name, charts.TEXT_PX, bold=True) for name in recipes)
+    left = charts.MARGIN_PX + min(longest, _NAMES_PX) + 18
+    cell = (figure_width - charts.MARGIN_PX - left) / len(markers)
     width = cell - _NUMBER_PX - _GAP_PX
-    limits = score_range(shown[columns].to_numpy(dtype=np.float64))
+    limits = charts.score_range(shown[columns].to_numpy(dtype=np.float64))
     for place, marker in enumerate(markers):
-        axes = add_panel(
-            figure, left + place * cell, HEADER_PX + 30, width, height, marker_words(marker)
+        axes = charts.add_panel(
+            figure,
+            left + place * cell,
+            charts.HEADER_PX + 30,
+            width,
+            height,
+            charts.marker_words(marker),
         )
         own = shown[shown["marker"] == marker].set_index("recipe")[columns].reindex(recipes)
         _draw_column(axes, own.to_numpy(dtype=np.float64), limits)
-        label_axes(axes, x=metric_words(metric))
+        charts.label_axes(axes, x=charts.metric_words(metric))
         axes.set_yticks(range(len(recipes)), [""] * len(recipes))
         if place == 0:
-            names = [shorten(figure, name, _NAMES_PX, TEXT_PX) for name in recipes]
-            axes.set_yticks(range(len(recipes)), names, fontsize=points(TEXT_PX))
-            axes.get_yticklabels()[0].set_color(BASELINE)
-    return as_png(figure)
+            names = [charts.shorten(figure, name, _NAMES_PX, charts.TEXT_PX) for name in recipes]
+            axes.set_yticks(range(len(recipes)), names, fontsize=charts.points(charts.TEXT_PX))
+            axes.get_yticklabels()[0].set_color(charts.BASELINE)
+    return charts.as_png(figure)
 
 
 def _draw_column(axes: "Axes", scores: np.ndarray, limits: tuple[float, float]) -> None:
@@ -122,20 +100,22 @@ def _draw_column(axes: "Axes", scores: np.ndarray, limits: tuple[float, float]) 
     axes.tick_params(axis="y", length=0, pad=10)
     step = 0.1 if limits[1] - limits[0] < 0.45 else 0.2
     axes.set_xticks(np.arange(np.ceil(limits[0] / step - 1e-9), limits[1] / step + 1e-9) * step)
-    axes.grid(axis="x", color=GRID, linewidth=1)
+    axes.grid(axis="x", color=charts.GRID, linewidth=1)
     for row in range(1, len(scores), 2):
         axes.axhspan(row - 0.5, row + 0.5, color="#f6f7f9", zorder=0)
     if np.isfinite(scores[0, 0]):
-        axes.axvline(scores[0, 0], color=FAINT, linestyle=(0, (4, 3)), linewidth=1.6, zorder=1)
+        axes.axvline(
+            scores[0, 0], color=charts.FAINT, linestyle=(0, (4, 3)), linewidth=1.6, zorder=1
+        )
     for row, (value, low, high) in enumerate(scores):
-        colour = BASELINE if row == 0 else VERMILLION if row == best else BLUE
+        colour = charts.BASELINE if row == 0 else charts.VERMILLION if row == best else charts.BLUE
         if np.isfinite(low) and np.isfinite(high):
             axes.plot([low, high], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt")
         axes.plot(
             [value],
             [row],
             marker="s" if row == 0 else "o",
-            markersize=points(10),
+            markersize=charts.points(10),
             color=colour,
             markeredgecolor="white",
             markeredgewidth=0.8,
@@ -143,11 +123,11 @@ def _draw_column(axes: "Axes", scores: np.ndarray, limits: tuple[float, float]) 
         axes.text(
             1.0,
             row,
-            "  " + format_score(value),
+            "  " + charts.format_score(value),
             transform=axes.get_yaxis_transform(),
-            fontsize=points(SMALL_PX),
+            fontsize=charts.points(charts.SMALL_PX),
             fontweight="bold" if row == best else "normal",
-            color=MUTED if row == 0 else INK,
+            color=charts.MUTED if row == 0 else charts.INK,
             va="center",
         )
 

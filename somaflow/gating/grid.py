@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from somaflow.errors import ScoringError
+from somaflow.evaluation.matching import is_one_to_one, match_cells
 from somaflow.evaluation.pooling import check_counts, pooled_metrics
 from somaflow.gating.gate import MarkerLimits, has_marker_limit, keep_cells
-from somaflow.gating.pairs import TILE_COLUMNS, is_one_to_one, match_cells, quantile_column
+from somaflow.gating.pairs import TILE_COLUMNS, quantile_column
 from somaflow.recipes import Gate
 from somaflow.settings import GateGrid
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from somaflow.errors import ScoringError, TileError
+from somaflow.errors import TileError
+from somaflow.evaluation.matching import check_iou_threshold
 from somaflow.evaluation.overlaps import Overlaps, find_overlaps
 from somaflow.features.intensities import channel_means, check_plane
 from somaflow.features.runs import find_runs
@@ -67,8 +66,7 @@ def measure_gate_pairs(
         LabelsError: if `labels` is not a label image.
         TileError: if the image does not fit the labels, or holds NaN and a quantile is asked for.
     """
-    if not 0 < iou_threshold <= 1:
-        raise ScoringError(f"iou_threshold must be in (0, 1], got {iou_threshold}; 0.5 is usual")
+    check_iou_threshold(iou_threshold)
     if image.ndim != 3 or image.shape != (2, *labels.shape):
         raise TileError(
             f"image must be (2, Y, X) of the labels' size {labels.shape}, got {image.shape} for "
@@ -102,29 +100,6 @@ def measure_gate_pairs(
 def quantile_column(quantile: float) -> str:
     """Returns the column of `GateTable.tiles` that holds a marker quantile's intensity."""
     return f"marker_q_{float(quantile)!r}"
-
-
-def match_cells(cell: np.ndarray, reference: np.ndarray, n_cells: int) -> np.ndarray:
-    """Returns which cells are matched in the largest possible matching, (n_cells,) bool.
-
-    Args:
-        cell: (K,) integers below `n_cells`, the predicted cell of each pair.
-        reference: (K,) integers >= 0, the reference cell of each pair.
-        n_cells: number of predicted cells.
-    """
-    matched = np.zeros(n_cells, dtype=np.bool_)
-    if is_one_to_one(cell, reference):
-        matched[cell] = True
-        return matched
-    _, partner = np.unique(reference, return_inverse=True)
-    shape = (n_cells, int(partner.max()) + 1)
-    graph = csr_array((np.ones(cell.size, dtype=np.int8), (cell, partner)), shape=shape)
-    return maximum_bipartite_matching(graph, perm_type="column") >= 0
-
-
-def is_one_to_one(cell: np.ndarray, reference: np.ndarray) -> bool:
-    """Whether no cell has two partners; so it is wherever all IoUs exceed 0.5."""
-    return np.unique(cell).size == cell.size and np.unique(reference).size == reference.size
 
 
 def _partners(

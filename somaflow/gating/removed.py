@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from somaflow.errors import ScoringError
+from somaflow.evaluation.matching import match_cells
 from somaflow.gating.grid import keep_by, pairs_of, tiles_with_cells
-from somaflow.gating.pairs import match_cells
 from somaflow.recipes import Gate
 
 _KINDS = ("tp_kept", "tp_removed", "fp_kept", "fp_removed")

@@ -2,7 +2,7 @@
 
 from somaflow.segmenter.candidates import Candidates, Prediction
 from somaflow.segmenter.device import Device, limit_threads
-from somaflow.segmenter.inputs import MIN_SIDE_PX, NORMALISATION, prepare_input
+from somaflow.segmenter.inputs import MIN_SIDE_PX, NORMALISATION, normalise_input, prepare_input
 from somaflow.segmenter.model import Segmenter, load_segmenter, wrap_net
 from somaflow.segmenter.nets import Precision, load_net
 from somaflow.segmenter.tiny import build_tiny_net
@@ -21,6 +21,7 @@ __all__ = [
     "limit_threads",
     "load_net",
     "load_segmenter",
+    "normalise_input",
     "prepare_input",
     "weights_sha256",
     "wrap_net",

@@ -1,6 +1,7 @@
 """Tiles as Cellpose's nets take them.
 
-Enters: (2, Y, X) arrays, DAPI first. Leaves: (3, Y, X) copies, DAPI or zeros, marker, zeros.
+Enters: (2, Y, X) arrays, DAPI first. Leaves: (3, Y, X) copies, DAPI or zeros, marker, zeros; as
+they are, or scaled for the net.
 Refuses: what is not a pair of channels, not finite, or smaller than 16 px a side.
 """
 
@@ -10,9 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 
 from somaflow.errors import TileError
-from somaflow.recipes import Channels
+from somaflow.recipes import Channels, Normalisation
 
 MIN_SIDE_PX = 16
 
@@ -23,6 +25,51 @@ NORMALISATION: Mapping[str, Any] = MappingProxyType(
     | dict(sharpen_radius=0, smooth_radius=0, tile_norm_blocksize=0, tile_norm_smooth3D=1)
 )
 """Cellpose's own defaults: each channel from its 1st to its 99th percentile."""
+
+# Sizes of the background normalisation; chosen on val (docs/real-images.md).
+_SMOOTHING_PX = 2.0
+_DEVIATIONS = 8.0
+_CLIP = (-2.0, 8.0)
+_MAD_TO_SIGMA = 1.4826
+# A background without any texture would make every other pixel infinitely bright.
+_LEAST_SHARE_OF_RANGE = 1e-3
+
+
+def normalise_input(
+    tile: ArrayLike, channels: Channels = "both", normalisation: Normalisation = "percentiles"
+) -> NDArray[np.float32]:
+    """The (3, Y, X) planes that a net sees of a tile; a blank channel stays 0.
+
+    Args:
+        tile: (2, Y, X), of any real dtype; left as it is.
+        channels: `marker` blanks DAPI.
+        normalisation: `percentiles` is Cellpose's own. `background` measures each channel from the
+            median of its smoothed self, in units of eight times that one's spread (median absolute
+            deviation), clipped to -2 to 8: where most of a tile is background, both are the
+            background's, however many cells the tile holds and however bright they are.
+
+    Raises:
+        TileError: as `prepare_input`.
+    """
+    prepared = prepare_input(tile, channels)
+    if normalisation == "percentiles":
+        from cellpose import transforms
+
+        # Channels last, as eval passes them: another layout adds up in another order.
+        image = np.moveaxis(prepared, 0, -1)[np.newaxis]
+        return np.moveaxis(transforms.normalize_img(image, **NORMALISATION)[0], -1, 0)
+    return np.stack([_from_background(plane) for plane in prepared.astype(np.float32)])
+
+
+def _from_background(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    span = float(plane.max()) - float(plane.min())
+    if span == 0:
+        return np.zeros_like(plane)
+    smooth = ndimage.gaussian_filter(plane, _SMOOTHING_PX)
+    middle = np.median(smooth)
+    spread = _MAD_TO_SIGMA * np.median(np.abs(smooth - middle))
+    unit = _DEVIATIONS * max(spread, _LEAST_SHARE_OF_RANGE * span)
+    return np.clip((plane - middle) / unit, *_CLIP).astype(np.float32)
 
 
 def prepare_input(tile: ArrayLike, channels: Channels = "both") -> NDArray[Any]:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from somaflow.errors import ModelError
-from somaflow.recipes import Channels, Recipe
+from somaflow.recipes import Channels, Normalisation, Recipe
 from somaflow.segmenter.candidates import Candidates, Prediction, find_candidates
 from somaflow.segmenter.device import Device
-from somaflow.segmenter.inputs import NORMALISATION, check_tiles, prepare_input
+from somaflow.segmenter.inputs import check_tiles, normalise_input
 from somaflow.segmenter.nets import load_net
 from somaflow.segmenter.upstream import wrap_in_cellpose
 
@@ -67,24 +67,29 @@ class Segmenter:
                 f"loaded {self.model} has {self.sha256}; load the recipe's model"
             )
 
-    def predict(self, tile: NDArray[Any], channels: Channels = "both") -> Prediction:
+    def predict(
+        self,
+        tile: NDArray[Any],
+        channels: Channels = "both",
+        normalisation: Normalisation = "percentiles",
+    ) -> Prediction:
         """What the net says about a tile; as much work for the net as `segment`.
 
         Args:
             tile: (2, Y, X), DAPI first, of any real dtype; left as it is.
             channels: `marker` blanks DAPI.
+            normalisation: how the tile is scaled, as for `normalise_input`.
 
         Raises:
             TileError: if the tile is not (2, Y, X) real finite numbers, at least 16 px a side.
         """
-        from cellpose import core, transforms
+        from cellpose import core
 
         # The steps of CellposeModel.eval (4.2.1.1), without the colour picture it draws.
-        image = transforms.convert_image(prepare_input(tile, channels), channel_axis=0)
-        image = transforms.normalize_img(image[np.newaxis], **NORMALISATION)
+        image = np.moveaxis(normalise_input(tile, channels, normalisation), 0, -1)
         found, _ = core.run_net(
             self.cellpose_model.net,
-            image,
+            image[np.newaxis],
             batch_size=_BATCH_SIZE,
             bsize=_CROP_PX,
             tile_overlap=_OVERLAP_FRACTION,
@@ -105,7 +110,7 @@ class Segmenter:
         return find_candidates(prediction, cellprob_threshold, self.cellpose_model.device)
 
     def _segment_tile(self, tile: NDArray[Any], recipe: Recipe) -> NDArray[np.uint32]:
-        prediction = self.predict(tile, recipe.channels)
+        prediction = self.predict(tile, recipe.channels, recipe.normalisation)
         candidates = self.find_candidates(prediction, recipe.cellprob_threshold)
         labels = candidates.select(recipe.flow_threshold, recipe.min_size_px)
         if recipe.gate is None:

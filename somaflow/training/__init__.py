@@ -4,21 +4,17 @@ from somaflow.training.health import Health
 from somaflow.training.history import read_history
 from somaflow.training.record import TrainedModel, is_trained, read_training
 from somaflow.training.stopping import StopRequest, request_stop, stop_on_signals
-from somaflow.training.tiny import TinySettings, encode_weights, train_tiny
 from somaflow.training.trainer import train_model, training_key
 
 __all__ = [
     "Health",
     "StopRequest",
-    "TinySettings",
     "TrainedModel",
-    "encode_weights",
     "is_trained",
     "read_history",
     "read_training",
     "request_stop",
     "stop_on_signals",
     "train_model",
-    "train_tiny",
     "training_key",
 ]

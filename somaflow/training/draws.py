@@ -50,17 +50,19 @@ class TorchDraws:
 
 
 def encode_draws(rng: np.random.RandomState) -> dict[str, Any]:
-    """The generator's state as plain values.
-
-    Normal numbers are drawn in pairs, and half a pair would be lost; crops, the only ones to get
-    them, have an even number of pixels (`crop_px` is a multiple of 8).
-    """
-    _, key, position, *_ = rng.get_state(legacy=True)
-    return {"key": [int(word) for word in key], "position": int(position)}
+    """The generator's state as plain values, with the half of a pair of normal numbers it keeps."""
+    _, key, position, has_half, half = rng.get_state(legacy=True)
+    return {
+        "key": [int(word) for word in key],
+        "position": int(position),
+        "has_half": int(has_half),
+        "half": float(half),
+    }
 
 
 def decode_draws(state: dict[str, Any]) -> np.random.RandomState:
     """The generator that `encode_draws` was given."""
     rng = np.random.RandomState()
-    rng.set_state(("MT19937", np.array(state["key"], np.uint32), state["position"], 0, 0.0))
+    key, half = np.array(state["key"], np.uint32), (state["has_half"], state["half"])
+    rng.set_state(("MT19937", key, state["position"], *half))
     return rng

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from somaflow.errors import TrainingError
 from somaflow.evaluation.scoring import read_prepared
-from somaflow.recipes import Channels, TrainingSettings
-from somaflow.segmenter import NORMALISATION, prepare_input
+from somaflow.recipes import TrainingSettings
+from somaflow.segmenter import normalise_input
 
 if TYPE_CHECKING:
     import torch
@@ -78,13 +78,17 @@ def load_examples(
             reason = f"{n_cells} cells, fewer than min_cells = {settings.min_cells}"
             dropped.append(DroppedTile(str(row.tile_id), reason))
             continue
-        examples.append(make_example(row, image, labels, settings.channels, device))
+        examples.append(make_example(row, image, labels, settings, device))
     _tell_dropped(examples, dropped)
     return examples, dropped
 
 
 def make_example(
-    row: Any, image: NDArray[Any], labels: NDArray[Any], channels: Channels, device: str = "cpu"
+    row: Any,
+    image: NDArray[Any],
+    labels: NDArray[Any],
+    settings: TrainingSettings,
+    device: str = "cpu",
 ) -> Example:
     """The example of one labelled tile.
 
@@ -92,7 +96,7 @@ def make_example(
         row: has tile_id and marker.
         image: (2, Y, X), DAPI and marker.
         labels: (Y, X) integers, 0 = background.
-        channels: `marker` blanks DAPI.
+        settings: how the net is shown the image.
         device: where the flows are computed.
     """
     import torch
@@ -102,7 +106,8 @@ def make_example(
     flows = dynamics.labels_to_flows([labels.astype(np.int64)], device=torch.device(device))[0]
     # Not for 0 cells: the median of nothing is a warning.
     diameter, sizes = utils.diameters(flows[0]) if flows[0].any() else (0.0, ())
-    planes = np.concatenate([normalise_planes(image, channels), flows[1:]])
+    shown = normalise_input(image, settings.channels, settings.normalisation)[:N_INPUT_PLANES]
+    planes = np.concatenate([shown, flows[1:]])
     return Example(
         tile_id=str(row.tile_id),
         marker=str(row.marker),
@@ -110,14 +115,6 @@ def make_example(
         diameter_px=max(_MIN_DIAMETER_PX, float(diameter)),
         planes=torch.from_numpy(planes),
     )
-
-
-def normalise_planes(image: NDArray[Any], channels: Channels) -> NDArray[np.float32]:
-    """(2, Y, X) as the net sees it: each channel from its 1st to its 99th percentile."""
-    from cellpose import transforms
-
-    prepared = prepare_input(image, channels).astype(np.float32)
-    return transforms.normalize_img(prepared, **NORMALISATION, axis=0)[:N_INPUT_PLANES]
 
 
 def balance_markers(markers: Iterable[str]) -> NDArray[np.float64]:

@@ -37,8 +37,8 @@ CHECKPOINT_EVERY_S = 180.0
 _LOCK_NAME = "training.lock"
 _CELLPOSE_SAM_CROP_PX = 256
 _NAMES_SHOWN = 5
-# Of a recipe, what does not shape how val is scored; channels come from the settings.
-_UNUSED_OF_BASE = {"name", "model", "model_sha256", "channels"}
+# Of a recipe, what does not shape how val is scored; how tiles are shown is in the settings.
+_UNUSED_OF_BASE = {"name", "model", "model_sha256", "channels", "normalisation"}
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -166,7 +166,7 @@ def _train(
         used_device,
         lambda: _refuse_if_asked(plan, watch),
     )
-    validation = Validation.load(plan.val_rows, plan.prepared_folder, plan.base, settings.channels)
+    validation = Validation.load(plan.val_rows, plan.prepared_folder, plan.base, settings)
     if not validation.tiles:
         _LOGGER.warning(
             "training in %s has no val tiles: the last epoch is taken for the best", plan.folder

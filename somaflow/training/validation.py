@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from somaflow.evaluation import MatchCounts, count_matches, summarise
 from somaflow.evaluation.scoring import read_prepared
-from somaflow.recipes import Channels, Recipe
+from somaflow.recipes import Recipe, TrainingSettings
 from somaflow.segmenter import Segmenter, wrap_net
 
 SCORES = {
@@ -44,7 +44,7 @@ class Validation:
 
     @classmethod
     def load(
-        cls, rows: pd.DataFrame, folder: Path, base: Recipe, channels: Channels
+        cls, rows: pd.DataFrame, folder: Path, base: Recipe, settings: TrainingSettings
     ) -> "Validation":
         """Reads the tiles of these rows of a prepared folder.
 
@@ -52,18 +52,14 @@ class Validation:
             rows: of `prepared.parquet`.
             folder: the folder they lie in.
             base: thresholds and gate, possibly per marker; its model is not used.
-            channels: what the net sees.
+            settings: how the net is shown the tiles.
         """
-        change = {"channels": channels, "model_sha256": None}
-        return cls(
-            [
-                ValTile(
-                    base.for_marker(str(row.marker)).model_copy(update=change),
-                    *read_prepared(row, folder),
-                )
-                for row in rows.itertuples()
-            ]
-        )
+        tiles = []
+        for row in rows.itertuples():
+            chosen = settings.apply_to(base.for_marker(str(row.marker)))
+            recipe = chosen.model_copy(update={"model_sha256": None})
+            tiles.append(ValTile(recipe, *read_prepared(row, folder)))
+        return cls(tiles)
 
     def estimate_s(self, net: Any) -> float:
         """Seconds one scoring will take, from segmenting one tile with the net; 0 without tiles."""

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from somaflow.recipes import Recipe, TrainingSettings
+from tests.train_seg import call_train_seg
 from tests.training.tiles import ids, write_tiles
 
 # 1040 px high, as the study's tiles are.
@@ -83,14 +83,10 @@ def train_ours(folder: Path, settings: TrainingSettings) -> _Result:
 
 def train_theirs(folder: Path, settings: TrainingSettings) -> _Result:
     """Seconds of each epoch but the last, and the last weights."""
-    import tifffile
-    from cellpose import train
-
     from somaflow.segmenter import load_net
 
     table = pd.read_parquet(folder / "prepared.parquet")
     net, *_ = load_net("tiny", "cpu", precision="fp32")
-    net.backbone = "tiny"
     starts, to_training = [], net.train
 
     def note_start(mode: bool = True) -> Any:
@@ -99,21 +95,8 @@ def train_theirs(folder: Path, settings: TrainingSettings) -> _Result:
         return to_training(mode)
 
     net.train = note_start
-    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on autocast to float32, which does nothing
-        train.train_seg(
-            net,
-            train_data=[tifffile.imread(folder / path) for path in table.image_path],
-            train_labels=[tifffile.imread(folder / path) for path in table.labels_path],
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            n_epochs=settings.n_epochs,
-            weight_decay=settings.weight_decay,
-            save_path=name,
-            scale_range=settings.scale_range,
-            bsize=settings.crop_px,
-            min_train_masks=settings.min_cells,
-        )
+    with tempfile.TemporaryDirectory() as name:
+        call_train_seg(net, table, folder, settings, name)
     return np.diff(starts).tolist(), net.state_dict()
 
 

@@ -1,48 +1,20 @@
 """The boundary with Cellpose's real CPSAM class, built around a small image encoder."""
 
-from functools import partial
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-import segment_anything
 import torch
-from cellpose.vit import CPSAM
-from segment_anything.modeling import ImageEncoderViT
 
 from somaflow.errors import ModelError
 from somaflow.recipes import Recipe
 from somaflow.segmenter import load_segmenter, prepare_input
 from somaflow.synthetic.nuclei import draw_nuclei
-
-
-def build_small_sam(_checkpoint=None):
-    """What segment_anything gives for "vit_l", 2 blocks of 16 features instead of 24 of 1024."""
-    encoder = ImageEncoderViT(
-        depth=2,
-        embed_dim=16,
-        num_heads=2,
-        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
-        use_rel_pos=True,
-        global_attn_indexes=[1],
-        window_size=14,
-        out_chans=256,
-    )
-    return SimpleNamespace(image_encoder=encoder)
+from tests.small_sam import save_small_cpsam
 
 
 @pytest.fixture
 def checkpoint(tmp_path, monkeypatch):
-    """Random weights of a small CPSAM, and the registry that builds it."""
-    monkeypatch.setitem(segment_anything.sam_model_registry, "vit_l", build_small_sam)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = CPSAM()
-        # Some positive logits and strong flows, so that random weights give cells.
-        torch.nn.init.normal_(net.out.weight, std=0.3)
-    path = tmp_path / "cpsam_small"
-    net.save_model(path)
-    return path
+    """Random weights of a small CPSAM that find cells, and the registry that builds it."""
+    return save_small_cpsam(tmp_path / "cpsam_small", monkeypatch, out_std=0.3)
 
 
 @pytest.mark.parametrize("flow_threshold", [0, 2.2])

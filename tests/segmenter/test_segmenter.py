@@ -17,6 +17,7 @@ from somaflow.segmenter import (
     limit_threads,
     load_net,
     load_segmenter,
+    normalise_input,
     prepare_input,
     wrap_net,
 )
@@ -300,3 +301,60 @@ def test_wrapped_net_says_what_it_is():
     segmenter = wrap_net(build_tiny_net(), "new")
 
     assert ("new", "", "cpu") == (segmenter.model, segmenter.sha256, segmenter.device)
+
+
+def test_background_normalisation_is_eval_on_the_scaled_tile(tiny):
+    """Labels are those of Cellpose's eval on the tile as scaled, with no scaling of its own."""
+    tile = draw_tile((180, 200), seed=5)
+    recipe = Recipe(normalisation="background", cellprob_threshold=-2)
+
+    [labels] = tiny.segment([tile], recipe)
+
+    shown = normalise_input(tile, normalisation="background")
+    expected = tiny.cellpose_model.eval(
+        shown, channel_axis=0, normalize=False, cellprob_threshold=-2
+    )[0]
+    models.normalize_default["normalize"] = True  # eval has just switched it off for everybody
+    assert labels.max() > 3
+    np.testing.assert_array_equal(expected, labels)
+
+
+def test_background_normalisation_does_not_depend_on_how_many_cells_there_are():
+    """A cell looks the same beside many bright cells as beside none; percentiles change it."""
+    rng = np.random.default_rng(0)
+    few = rng.normal(100, 5, (2, 200, 200))
+    few[:, 20:40, 20:40] += 20
+    many = few.copy()
+    for y in range(60, 180, 40):
+        many[:, y : y + 8, 60:140] += 400
+
+    def cell(tile, normalisation):
+        return normalise_input(tile, normalisation=normalisation)[0, 22:38, 22:38].mean()
+
+    background = cell(few, "background"), cell(many, "background")
+    percentiles = cell(few, "percentiles"), cell(many, "percentiles")
+    assert abs(np.log(background[0] / background[1])) < 0.2
+    assert abs(np.log(percentiles[0] / percentiles[1])) > 0.7
+
+
+@pytest.mark.parametrize("normalisation", ["percentiles", "background"])
+@pytest.mark.parametrize("level", [0, 7])
+def test_constant_channel_is_shown_as_zeros(normalisation, level):
+    """A channel in which nothing is to be seen stays empty, and nothing is divided by 0."""
+    tile = np.full((2, 40, 50), level, np.uint8)
+    tile[0, 10:20, 10:20] = 200  # a background without any texture
+    shown = normalise_input(tile, normalisation=normalisation)
+    assert np.isfinite(shown).all()
+    assert shown[0].any()
+    assert not shown[1:].any()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_background_normalisation_ignores_scale_and_offset(dtype):
+    """Gain and offset of the camera change nothing, and the tile is left as it is."""
+    tile = np.random.default_rng(1).integers(10, 60, (2, 64, 64)).astype(dtype)
+    before = tile.copy()
+    shown = normalise_input(tile, normalisation="background")
+    other = normalise_input(tile.astype(np.float64) * 3 + 20, normalisation="background")
+    np.testing.assert_allclose(shown, other, atol=1e-4)
+    np.testing.assert_array_equal(before, tile)

@@ -15,7 +15,7 @@ from somaflow.errors import DeviceError, ModelError
 from somaflow.files import hash_file
 from somaflow.recipes import Recipe
 from somaflow.segmenter import build_tiny_net, load_segmenter, weights_sha256
-from somaflow.training import encode_weights
+from somaflow.training.tiny import encode_weights
 
 MODELS = files("somaflow") / "models"
 

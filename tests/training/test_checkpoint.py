@@ -4,6 +4,7 @@ import hashlib
 import io
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch
 from somaflow.errors import TrainingError, TrainingStopped
 from somaflow.training import StopRequest, read_history
 from somaflow.training import loop as loop_module
+from somaflow.training.draws import decode_draws, encode_draws
 from tests.training.test_stopping import ask_after
 
 
@@ -52,6 +54,16 @@ def test_state_is_written_at_any_step(train, monkeypatch, tmp_path):
     assert [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)] == places
 
 
+def test_generator_goes_on_where_it_stood():
+    """All of its state is kept, also the half of a pair of normal numbers that it holds back."""
+    rng = np.random.RandomState(3)
+    rng.standard_normal(5)
+    copy = decode_draws(encode_draws(rng))
+
+    assert rng.standard_normal(4).tolist() == copy.standard_normal(4).tolist()
+    assert rng.random_sample(4).tolist() == copy.random_sample(4).tolist()
+
+
 @pytest.mark.parametrize("n_steps", [1, 2, 3])
 def test_training_interrupted_at_any_step_equals_an_uninterrupted_one(
     train, monkeypatch, n_steps, tmp_path
@@ -70,7 +82,8 @@ def test_training_interrupted_at_any_step_equals_an_uninterrupted_one(
         return net
 
     monkeypatch.setattr(nets, "_read_net", read_net)
-    expected = train("undisturbed", n_epochs=3, batch_size=1)
+    settings = {"n_epochs": 3, "batch_size": 1, "noise_range": 0.3}
+    expected = train("undisturbed", **settings)
     real_step = loop_module.Loop._take_step
     for _ in range(math.ceil(12 / n_steps) + 1):
         stop, taken = StopRequest(), []
@@ -83,7 +96,7 @@ def test_training_interrupted_at_any_step_equals_an_uninterrupted_one(
 
         monkeypatch.setattr(loop_module.Loop, "_take_step", take_step)
         try:
-            actual = train(n_epochs=3, batch_size=1, arguments={"stop": stop})
+            actual = train(**settings, arguments={"stop": stop})
         except TrainingStopped:
             continue
         break

@@ -23,7 +23,7 @@ def make_blobs(n_cells=6, side_px=80, seed=0):
     labels = make_ellipses(n_cells, (side_px, side_px), (4, 9), seed)
     image = np.random.default_rng(seed).random((2, side_px, side_px)).astype(np.float32)
     row = SimpleNamespace(tile_id="tile", marker="GFAP")
-    return make_example(row, image, labels, "both")
+    return make_example(row, image, labels, TrainingSettings())
 
 
 @given(st.lists(st.sampled_from(["GFAP", "NeuN", "OLIG2"]), min_size=1, max_size=30))
@@ -91,7 +91,7 @@ def test_flows_of_a_crop_point_into_its_cells():
     labels = np.zeros((81, 81), np.int32)
     labels[24:57, 24:57] = 1
     row = SimpleNamespace(tile_id="tile", marker="GFAP")
-    example = make_example(row, np.zeros((2, 81, 81), np.float32), labels, "both")
+    example = make_example(row, np.zeros((2, 81, 81), np.float32), labels, TrainingSettings())
     for epoch in range(12):
         settings = TrainingSettings(crop_px=96, scale_range=0.3)
         [(cell, flow_y, flow_x)] = draw_batch(seed_draws(5, epoch), [example], settings, 30.0, CPU)[
@@ -114,8 +114,8 @@ def test_example_measures_its_cells():
     row = SimpleNamespace(tile_id="tile", marker="GFAP")
     image = np.zeros((2, 64, 64), np.float32)
 
-    example = make_example(row, image, labels, "both")
-    empty = make_example(row, image, np.zeros_like(labels), "both")
+    example = make_example(row, image, labels, TrainingSettings())
+    empty = make_example(row, image, np.zeros_like(labels), TrainingSettings())
 
     assert 2 == example.n_cells
     np.testing.assert_allclose(2 * np.sqrt(100 / np.pi), example.diameter_px)
@@ -129,7 +129,10 @@ def test_marker_example_has_no_dapi():
     image = np.random.default_rng(0).random((2, 64, 64)).astype(np.float32)
     row = SimpleNamespace(tile_id="tile", marker="GFAP")
 
-    both, marker = (make_example(row, image, labels, kind) for kind in ("both", "marker"))
+    both, marker = (
+        make_example(row, image, labels, TrainingSettings(channels=kind))
+        for kind in ("both", "marker")
+    )
 
     assert both.planes[0].any()
     assert not marker.planes[0].any()

@@ -1,21 +1,16 @@
 """On a CPU the trainer's weights are those of Cellpose's own train_seg, bit for bit."""
 
-import warnings
-from functools import partial
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-import segment_anything
-import tifffile
 import torch
-from segment_anything.modeling import ImageEncoderViT
 
 from somaflow.recipes import Recipe, TrainingSettings
 from somaflow.segmenter import load_net
 from somaflow.training import read_history, train_model
 from somaflow.training.crops import draw_batch, draw_order, seed_draws
 from somaflow.training.examples import load_examples
+from tests.small_sam import save_small_cpsam
+from tests.train_seg import call_train_seg
 from tests.training.tiles import ids, write_tiles
 
 SETTINGS = TrainingSettings(schedule="cellpose", crop_px=64, learning_rate=2e-3, min_cells=5)
@@ -23,31 +18,10 @@ SETTINGS = TrainingSettings(schedule="cellpose", crop_px=64, learning_rate=2e-3,
 
 def run_train_seg(table, folder, settings, model="tiny", save_path=None):
     """(Weights after train_seg with the same settings, as a state dict; loss of each epoch)."""
-    from cellpose import train
-
     net, *_ = load_net(model, "cpu", precision="fp32")
-    if not hasattr(net, "backbone"):
-        net.backbone = "tiny"
     rows = table[table.split == "train"].sort_values("tile_id")
     torch.manual_seed(settings.seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _, losses, _ = train.train_seg(
-            net,
-            train_data=[tifffile.imread(folder / path) for path in rows.image_path],
-            train_labels=[tifffile.imread(folder / path) for path in rows.labels_path],
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            n_epochs=settings.n_epochs,
-            weight_decay=settings.weight_decay,
-            normalize=True,
-            save_path=save_path,
-            nimg_per_epoch=settings.images_per_epoch,
-            rescale=settings.rescale,
-            scale_range=settings.scale_range,
-            bsize=settings.crop_px,
-            min_train_masks=settings.min_cells,
-        )
+    losses = call_train_seg(net, rows, folder, settings, save_path)
     return net.state_dict(), losses
 
 
@@ -111,44 +85,24 @@ def test_long_schedule_equals_that_of_train_seg(tmp_path, n_epochs):
     np.testing.assert_array_equal(losses, our_losses)
 
 
-def build_small_sam(_checkpoint=None):
-    """What segment_anything gives for "vit_l", 2 blocks of 16 features instead of 24 of 1024."""
-    encoder = ImageEncoderViT(
-        depth=2,
-        embed_dim=16,
-        num_heads=2,
-        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
-        use_rel_pos=True,
-        global_attn_indexes=[1],
-        window_size=14,
-        out_chans=256,
-    )
-    return SimpleNamespace(image_encoder=encoder)
-
-
 def test_cellpose_sam_weights_equal_those_of_train_seg(tmp_path, monkeypatch):
     """With the real CPSAM class too, whose layers are skipped at random while it is trained."""
-    from cellpose.vit import CPSAM
-
-    monkeypatch.setitem(segment_anything.sam_model_registry, "vit_l", build_small_sam)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        CPSAM().save_model(tmp_path / "cpsam_small")
+    checkpoint = save_small_cpsam(tmp_path / "cpsam_small", monkeypatch)
     table = write_tiles(tmp_path / "prepared", n_cells=(8, 5), n_val=1)
     settings = SETTINGS.model_copy(
         update={"n_epochs": 2, "crop_px": 256, "learning_rate": 1e-3, "min_cells": 0}
     )
 
     expected, losses = run_train_seg(
-        table, tmp_path / "prepared", settings, tmp_path / "cpsam_small", save_path=tmp_path
+        table, tmp_path / "prepared", settings, checkpoint, save_path=tmp_path
     )
     actual, our_losses = run_ours(
-        table, tmp_path / "prepared", settings, tmp_path / "run", tmp_path / "cpsam_small"
+        table, tmp_path / "prepared", settings, tmp_path / "run", checkpoint
     )
 
     assert_equal_weights(expected, actual)
     np.testing.assert_array_equal(losses, our_losses)
-    start = torch.load(tmp_path / "cpsam_small", weights_only=True)
+    start = torch.load(checkpoint, weights_only=True)
     assert not torch.equal(start["out.weight"], actual["out.weight"])
 
 

@@ -8,6 +8,7 @@ from somaflow.errors import ModelError, TrainingError
 from somaflow.recipes import Recipe, TrainingSettings
 from somaflow.training import is_trained, read_history, read_training, train_model
 from somaflow.training import loop as loop_module
+from tests.small_sam import save_small_cpsam
 from tests.training.tiles import ids, write_tiles
 
 SOME_SHA256 = "a" * 64
@@ -125,13 +126,7 @@ def test_full_gpu_memory_says_what_to_do(train, monkeypatch):
 
 def test_train_model_takes_cellpose_sam_only_with_its_own_crops(prepared, tmp_path, monkeypatch):
     """Crops that the architecture cannot take are refused before training."""
-    import segment_anything
-    from cellpose.vit import CPSAM
-
-    from tests.training.test_equal_to_cellpose import build_small_sam
-
-    monkeypatch.setitem(segment_anything.sam_model_registry, "vit_l", build_small_sam)
-    CPSAM().save_model(tmp_path / "cpsam_small")
+    save_small_cpsam(tmp_path / "cpsam_small", monkeypatch)
     folder, table = prepared
 
     with pytest.raises(TrainingError, match="crop_px must be 256"):
