@@ -6,17 +6,20 @@ INSTALLED := .venv/.installed
 # A run starts dozens of processes that import the same packages: each would compile them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Two processes share the tests: flows wait on processes much of their time.
+IN_TWO := --numprocesses 2
+
 .PHONY: demo test test-fast check bench format constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/somaflow demo demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(IN_TWO)
 
 # Without the tests that take more than half a minute.
 test-fast: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(IN_TWO) -m "not slow"
 
 # Read-only checks: style, types, which room may import which.
 check: $(INSTALLED)

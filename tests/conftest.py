@@ -2,15 +2,34 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # The first call of a numba function compiles it, which takes longer than any deadline.
 settings.register_profile("somaflow", deadline=None)
 settings.load_profile("somaflow")
+
+
+class FlowsTogether(LoadScopeScheduling):
+    """Of the processes that share the tests, one takes all flows: they share a server and runs."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "flows" if nodeid.startswith("tests/flows/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FlowsTogether:
+    """Deals out the tests of `make test`."""
+    return FlowsTogether(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The flows take longest: first, so that no process is done long before the other."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/flows/"))
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,7 @@ _TRAINING = {
     "crop_px": 192,
     "learning_rate": 0.005,
     "noise_range": 0.3,
+    "normalisation": "background",
     "score_every": 5,
 }
 # Fine-tuned nets are right at 0 or above, `tiny` itself far below: both are given their best.
@@ -132,9 +133,7 @@ def summarise_labs(study_path: Path) -> pd.DataFrame:
         Columns recipe split lab n_images n_reference, the metrics, f1_low f1_high (95 %), and
         gain gain_low gain_high: F1 minus that of `baseline` on the same images.
     """
-    paths = sorted(load_study(study_path).output.glob("evaluations/*.parquet"))
-    counts = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
-    counts = counts.assign(split_level="image")
+    counts = read_counts(study_path)
     keys = ["recipe", "split", "marker"]
     gains = pd.concat(
         [_gains(counts, str(recipe)) for recipe in counts.recipe.unique()], ignore_index=True
@@ -146,6 +145,17 @@ def summarise_labs(study_path: Path) -> pd.DataFrame:
     sizes = ["n_images", "n_reference"]
     columns = ["recipe", "split", "lab", *sizes, *_METRICS, "f1_low", "f1_high"]
     return scores[[*columns, "gain", "gain_low", "gain_high"]]
+
+
+def read_counts(study_path: Path) -> pd.DataFrame:
+    """Counts of every recipe on every image of a study that has run; images are resampled.
+
+    Args:
+        study_path: study file whose evaluations are there.
+    """
+    paths = sorted(load_study(study_path).output.glob("evaluations/*.parquet"))
+    counts = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+    return counts.assign(split_level="image")
 
 
 def _gains(counts: pd.DataFrame, recipe: str) -> pd.DataFrame:

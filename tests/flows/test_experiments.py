@@ -15,6 +15,7 @@ import yaml
 
 from somaflow.experiments.budgets import plan_budgets
 from somaflow.recipebook import find_recipe
+from somaflow.settings import PRESETS
 from somaflow.study import load_study
 from somaflow.training import read_training
 from tests.conftest import REPOSITORY
@@ -182,6 +183,35 @@ def test_finished_experiments_are_not_done_again(
     prefixes = ("train ", "generic", "baseline", "budget", "thresholds", "cells of", "overlays")
     assert [] == [name for name in names if name.startswith(prefixes)]
     assert before == tree_digest(output)
+
+
+def test_every_recipe_is_trained_and_scored_with_several_seeds(
+    copied: Path, experiments: dict[str, Any], somaflow: Run
+) -> None:
+    """All five presets, two seeds: each marker's own, marker-only, balanced, two-stage, hybrid."""
+    tuning = {**experiments["fine_tuning"], "recipes": list(PRESETS), "seeds": [0, 1]}
+    add_fields(copied, {"fine_tuning": tuning})
+    done = somaflow("run", "e1-recipes", copied)
+    assert done.returncode == 0, done.stderr
+    folder = page(copied, "e1-recipes")
+    scores = pd.read_csv(folder / "scores.tsv", sep="\t")
+    own = {f"{marker}-only" for marker in ("GFAP", "NeuN", "IBA1", "OLIG2")}
+    trained = {"generic", "without-dapi", "balanced", "two-stage", *own}
+    again = {f"{recipe}-seed1" for recipe in {*trained, "hybrid"}}
+    assert {"baseline", "hybrid", *trained, *again} == set(scores.recipe)
+    of_test = scores[scores.split == "test"].groupby("marker").recipe
+    assert {"all", "GFAP", "NeuN", "IBA1", "OLIG2"} == set(of_test.groups)
+    assert (of_test.nunique() >= len(trained)).all()
+    # One training a recipe and seed; two-stage is one of each marker.
+    assert 2 * (3 + 4 + 4) == len(digests_of_weights(copied))
+    seeds = pd.read_csv(folder / "seeds.tsv", sep="\t")
+    assert trained <= set(seeds.recipe)
+    of_all = seeds[(seeds.split == "test") & (seeds.marker == "all")].set_index("recipe")
+    assert (of_all.n_seeds[list(trained)] == 2).all()
+    assert (of_all.f1_pooled_seed_sd[list(trained)] >= 0).all()
+    study = load_study(copied)
+    assert "marker" == find_recipe(study, "without-dapi").channels
+    assert {"GFAP", "NeuN", "IBA1", "OLIG2"} == set(find_recipe(study, "two-stage").per_marker)
 
 
 def test_killed_training_goes_on_to_the_same_weights(
