@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two processes share the tests: flows wait on processes much of their time.
 IN_TWO := --numprocesses 2
 
-.PHONY: demo test test-fast check bench format constraints clean
+.PHONY: demo test test-fast check bench slurm-up slurm-down format constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/somaflow demo demo
@@ -30,6 +30,14 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench.run --out bench.json
+
+# A real SLURM on this machine, its nodes and GPUs pretended; needs root.
+slurm-up: $(INSTALLED)
+	command -v slurmctld >/dev/null || { apt-get update && apt-get install -y --no-install-recommends slurm-wlm munge; }
+	$(BIN)/python -m infra.sandbox up
+
+slurm-down: $(INSTALLED)
+	$(BIN)/python -m infra.sandbox down
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

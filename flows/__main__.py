@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from flows.server import temporary_server
+from infra.clusters import scheduler_host
+from infra.specs import load_site
 from somaflow.errors import SomaflowError
 from somaflow.processes import run_child
 from somaflow.study import load_study
@@ -54,7 +56,8 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
         module, name = FLOWS[options.flow].split(":")
         getattr(import_module(module), name)(**parameters)
         return 0
-    with temporary_server(study.output / "prefect") as settings:
+    host = scheduler_host(load_site(options.site))
+    with temporary_server(study.output / "prefect", host) as settings:
         dashboard = settings["PREFECT_API_URL"].removesuffix("/api")
         print(f"Dashboard while this runs: {dashboard}", flush=True)
         command = [sys.executable, "-m", "flows", *arguments]

@@ -5,7 +5,8 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows.naming import named
-from flows.sites import dask_runner, load_site
+from flows.sites import dask_runner
+from infra.specs import load_site
 from somaflow.preparation import is_prepared
 from somaflow.study import Study, dump_study
 from tasks.caching import keyed
@@ -31,7 +32,7 @@ def e0_prepare(study: Study, site: str = "laptop") -> dict[str, Any]:
     load_site(site)  # an unknown site is an error now, not in the next flow
     logger = get_run_logger()
     study.paths.write_current(study.paths.study, dump_study(study).encode())
-    with dask_runner("laptop", most_workers=1) as runner:
+    with dask_runner("laptop", study.output, most_workers=1) as runner:
         set_aside = runner.run(find_tiles, study=study)
         if set_aside:
             heading = f"{len(set_aside)} line(s) about tiles that are not used"

@@ -52,7 +52,7 @@ def e1_recipes(study: Study, site: str = "laptop") -> dict[str, Any]:
     planned = plan_trainings(tuning, prepared.tiles) if tuning else []
     trained: Trained = {}
     failures: list[str] = []
-    with dask_runner(site) as runner:
+    with dask_runner(site, study.output) as runner:
         if tuning:
             trained, failures = run_planned(study, runner, prepared, planned, tuning)
         base = study.recipe(tuning.base) if tuning else study.recipes[0]

@@ -50,7 +50,7 @@ def e2_label_budget(study: Study, site: str = "laptop") -> dict[str, Any]:
         if run.same_as is None
     }
     split = "test" if (prepared.tiles.split == "test").any() else "val"
-    with dask_runner(site) as runner:
+    with dask_runner(site, study.output) as runner:
         trained, failures = run_jobs(study, runner, prepared, list(jobs.values()), tuning)
         if not trained:
             raise_failures(failures, "run(s)", len(jobs))

@@ -61,7 +61,7 @@ def e3_gating(study: Study, site: str = "laptop") -> dict[str, Any]:
         "device": study.device,
         "iou_threshold": study.iou_threshold,
     }
-    with dask_runner(site) as runner:
+    with dask_runner(site, study.output) as runner:
         run_sweeps(study, runner, measure_gates, GATE_TABLES, recipes, keys, parameters)
     made, pages = [], []
     for recipe in recipes:

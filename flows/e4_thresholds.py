@@ -70,7 +70,7 @@ def e4_thresholds(study: Study, site: str = "laptop") -> dict[str, Any]:
         "device": study.device,
         "iou_threshold": study.iou_threshold,
     }
-    with dask_runner(site) as runner:
+    with dask_runner(site, study.output) as runner:
         run_sweeps(study, runner, sweep_recipe, THRESHOLD_TABLES, recipes, keys, parameters)
         tables = {
             name: read_tables(study.paths.sweep(key), THRESHOLD_TABLES)

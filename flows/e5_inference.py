@@ -78,7 +78,7 @@ def _segment(
         return failures
     sizes = plan.groupby("shard").size()
     progress = Progress("Tiles segmented", total=int(sizes[todo].sum()), unit="tiles")
-    with dask_runner(site, most_workers=len(todo)) as runner:
+    with dask_runner(site, study.output, most_workers=len(todo)) as runner:
         shard_of: dict[PrefectFuture[Any], int] = {}
         for shard in todo:
             parameters = {

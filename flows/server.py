@@ -1,7 +1,7 @@
 """A Prefect server for one command, where no other is configured.
 
-It keeps its SQLite database in the study's output folder, listens on loopback only, and ends with
-the command, even if that is killed.
+It keeps its SQLite database in the study's output folder, listens where the site's workers reach
+it (loopback, where they are on this machine), and ends with the command, even if that is killed.
 """
 
 import os
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from infra.clusters import LOOPBACK
 from somaflow.errors import OutputError
 from somaflow.files import make_folder, output_errors
 from somaflow.processes import die_with_parent
@@ -26,17 +27,18 @@ _LEAST_FREE_BYTES = 1_000_000
 
 
 @contextmanager
-def temporary_server(home: Path) -> Iterator[dict[str, str]]:
+def temporary_server(home: Path, host: str = LOOPBACK) -> Iterator[dict[str, str]]:
     """Starts a server with its database under `home`, yields settings to reach it, and stops it.
 
-    The settings are environment variables; PREFECT_API_URL is one of them.
+    The settings are environment variables; PREFECT_API_URL is one of them. It asks nobody for a
+    password: on another `host` than loopback, whoever reaches that address may use it.
 
     Raises:
         OutputError: if the server does not answer; the message quotes its last words.
     """
-    settings = _make_settings(home)
+    settings = _make_settings(home, host)
     log = home / "server.log"
-    process = _start(settings, log)
+    process = _start(settings, log, host)
     try:
         _await(process, settings["PREFECT_API_URL"], log)
         yield settings
@@ -49,9 +51,9 @@ def temporary_server(home: Path) -> Iterator[dict[str, str]]:
             process.wait()
 
 
-def _make_settings(home: Path) -> dict[str, str]:
+def _make_settings(home: Path, host: str) -> dict[str, str]:
     """What the server and its clients must agree on."""
-    address = f"http://127.0.0.1:{_free_port()}/api"
+    address = f"http://{host}:{_free_port(host)}/api"
     return {
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": address,
@@ -62,10 +64,10 @@ def _make_settings(home: Path) -> dict[str, str]:
     }
 
 
-def _start(settings: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+def _start(settings: dict[str, str], log: Path, host: str) -> subprocess.Popen[bytes]:
     make_folder(log.parent)
     port = settings["PREFECT_API_URL"].removesuffix("/api").rsplit(":", 1)[1]
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host]
     with output_errors(log), log.open("wb") as output:
         return subprocess.Popen(
             [*command, "--port", port],
@@ -99,7 +101,7 @@ def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     )
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])

@@ -27,7 +27,7 @@ def study(study: Study, site: str = "laptop") -> dict[str, Any]:
         study: The study, or the path of its YAML file.
         site: Where tasks run.
     """
-    with shared_runner(site):
+    with shared_runner(site, study.output):
         return _run_stages(study, site)
 
 

@@ -1,5 +1,6 @@
 """The command line: few verbs, each a call into the library or the start of a flow."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,13 +64,18 @@ def init(
 
 
 @app.command()
-def check(study: StudyPath) -> None:
+def check(
+    study: StudyPath,
+    site: Annotated[
+        str, typer.Option(help="Also try this site: on SLURM one small job looks around.")
+    ] = "laptop",
+) -> None:
     """Lists every problem of a study at once; exit code 1 if there is any."""
     from somaflow.checks import find_problems
     from somaflow.study import load_study
 
     with _one_line_errors():
-        problems = find_problems(load_study(study))
+        problems = find_problems(load_study(study)) + _find_site_problems(study, site)
     for problem in problems:
         typer.echo(problem)
     typer.echo(f"{len(problems)} problem(s)" if problems else "Ready to run.")
@@ -115,6 +121,16 @@ def _write_synthetic(folder: Path, n_donors: int, n_tiles: int, seed: int) -> Pa
             seed=seed,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
+
+
+def _find_site_problems(study: Path, site: str) -> list[str]:
+    """Hands over to `python -m infra.check`: this room knows no cluster."""
+    command = [sys.executable, "-m", "infra.check", str(study), site]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    problems = done.stdout.splitlines()
+    if done.returncode and not problems:
+        raise typer.Exit(done.returncode)  # it has said why on standard error
+    return problems
 
 
 def _run_flow(flow: str, study: Path, site: str, retry_quarantined: bool) -> None:

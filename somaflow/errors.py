@@ -57,6 +57,10 @@ class ExperimentError(SomaflowError, RuntimeError):
     """Some runs of an experiment failed; the others are finished and kept."""
 
 
+class SiteError(SomaflowError, RuntimeError):
+    """Workers cannot be had where they were asked for."""
+
+
 class InferenceError(SomaflowError, RuntimeError):
     """Shards could not be segmented; what was committed is kept."""
 

@@ -1,6 +1,7 @@
 """Child processes that end with their parent, in good order if they can, at once if they must."""
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,17 @@ def die_with_parent() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of that id runs, whoever owns it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def run_child(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:

@@ -15,11 +15,15 @@ settings.register_profile("somaflow", deadline=None)
 settings.load_profile("somaflow")
 
 
+# Their tests share a server and a finished study, or a SLURM.
+TOGETHER = ("tests/flows/", "tests/infra/")
+
+
 class FlowsTogether(LoadScopeScheduling):
-    """Of the processes that share the tests, one takes all flows: they share a server and runs."""
+    """Of the processes that share the tests, one takes all of a folder of `TOGETHER`."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "flows" if nodeid.startswith("tests/flows/") else nodeid
+        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FlowsTogether:
@@ -29,7 +33,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FlowsTogethe
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The flows take longest: first, so that no process is done long before the other."""
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/flows/"))
+    items.sort(key=lambda item: not item.nodeid.startswith(TOGETHER))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""Where tasks run: a YAML file a site, and the Dask cluster it describes."""

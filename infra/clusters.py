@@ -1,0 +1,141 @@
+"""A site's Dask cluster, as the arguments of prefect-dask's task runner.
+
+Enters: a site and where its jobs may write logs. Leaves: the cluster's class, its arguments and,
+where workers come and go, how many at least and at most.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dask_jobqueue.slurm import SLURMCluster, SLURMJob
+from distributed.utils import get_ip, get_ip_interface
+
+from infra.specs import LocalSite, SlurmSite
+from somaflow.errors import SiteError
+from somaflow.files import make_folder
+
+LOOPBACK = "127.0.0.1"
+JOB_NAME = "somaflow"
+# Workers that were started together do not leave together.
+_STAGGER_SHARE = 0.2
+# A worker that cannot reach its scheduler ends, and frees its GPU.
+_DEATH_TIMEOUT_S = 300
+
+
+def scheduler_host(site: LocalSite | SlurmSite) -> str:
+    """Address of this machine that the site's workers reach.
+
+    Raises:
+        SiteError: if the site names a network interface that this machine does not have.
+    """
+    if isinstance(site, LocalSite):
+        return LOOPBACK
+    if site.interface is None:
+        return str(get_ip())
+    try:
+        return str(get_ip_interface(site.interface))
+    except ValueError as error:
+        raise SiteError(
+            f"interface must be a network interface of this machine with an address, got "
+            f"{site.interface!r} ({error})"
+        ) from error
+
+
+def runner_arguments(
+    site: LocalSite | SlurmSite, output: Path, most_workers: int | None = None
+) -> dict[str, Any]:
+    """Arguments of a `DaskTaskRunner` that starts the site's cluster.
+
+    Args:
+        site: where.
+        output: folder of the study's outputs; a relative log folder is below it.
+        most_workers: no more workers than there is work for.
+
+    Raises:
+        SiteError: if jobs cannot be submitted from here.
+    """
+    if isinstance(site, LocalSite):
+        arguments = {
+            "n_workers": _bounded(site.workers, most_workers),
+            "threads_per_worker": site.threads_per_worker,
+            "memory_limit": f"{site.memory_gb}GB",
+            "host": LOOPBACK,
+            "dashboard_address": None,
+        }
+        return {"cluster_class": "distributed.LocalCluster", "cluster_kwargs": arguments}
+    if shutil.which("sbatch") is None:
+        raise SiteError(
+            "a slurm site needs sbatch, found none on the PATH; run on a login node of the "
+            "cluster, or with --site laptop"
+        )
+    most = _bounded(site.workers_max, most_workers)
+    return {
+        "cluster_class": SLURMCluster,
+        "cluster_kwargs": _slurm_arguments(site, output / site.log_folder),
+        "adapt_kwargs": {"minimum": min(site.workers_min, most), "maximum": most},
+    }
+
+
+def _bounded(workers: int, most_workers: int | None) -> int:
+    return workers if most_workers is None else max(1, min(workers, most_workers))
+
+
+def _slurm_arguments(site: SlurmSite, log_folder: Path) -> dict[str, Any]:
+    make_folder(log_folder)  # SLURM drops a job's log, without a word, where the folder is missing
+    retire_s = site.retire_minutes * 60
+    lifetime = ["--lifetime", f"{site.walltime_s - retire_s:.0f}s"]
+    lifetime += ["--lifetime-stagger", f"{retire_s * _STAGGER_SHARE:.0f}s"]
+    return {
+        "queue": site.partition,
+        "account": site.account,
+        "job_name": JOB_NAME,
+        # One task at a time; the further cores are for what numpy and torch do beside it.
+        "cores": 1,
+        "processes": 1,
+        "job_cpu": site.cpus,
+        "memory": f"{site.memory_gb}GiB",  # as SLURM counts them
+        "walltime": site.walltime,
+        "job_extra_directives": _directives(site),
+        "job_script_prologue": list(site.setup),
+        "log_directory": str(log_folder),
+        "local_directory": site.scratch,
+        "python": site.python,
+        "death_timeout": _DEATH_TIMEOUT_S,
+        "worker_extra_args": lifetime,
+        "scheduler_options": {
+            "host": scheduler_host(site),
+            "port": site.scheduler_port,
+            "dashboard_address": ":0",  # its usual port may be another user's
+        },
+        "job_cls": _job_class(site.clusters),
+    }
+
+
+def sbatch_options(site: SlurmSite) -> list[str]:
+    """Options of a job as the site's workers have them, without time limit, name and log."""
+    options = {
+        "partition": site.partition,
+        "account": site.account,
+        "cpus-per-task": site.cpus,
+        "mem": f"{site.memory_gb * 1024:.0f}M",
+    }
+    return [*_as_options(options), *_directives(site)]
+
+
+def _directives(site: SlurmSite) -> list[str]:
+    """What dask-jobqueue has no argument for."""
+    options = {"clusters": site.clusters, "gres": site.gres, "constraint": site.constraint}
+    return [*_as_options(options), *site.directives]
+
+
+def _as_options(options: Mapping[str, object]) -> list[str]:
+    return [f"--{name}={value}" for name, value in options.items() if value]
+
+
+def _job_class(clusters: str | None) -> type[SLURMJob]:
+    """A job that is cancelled where it was submitted."""
+    if clusters is None:
+        return SLURMJob
+    return type("Job", (SLURMJob,), {"cancel_command": f"scancel --clusters={clusters}"})
