@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from somaflow.errors import OutputError
+from somaflow.processes import is_alive
 
 # One marker for every temporary, so that a sweep can never mistake a result for one.
 _MARK = ".somaflow-tmp-"
@@ -111,21 +112,11 @@ def sweep_temporaries(folder: Path) -> list[Path]:
 def _is_orphan(path: Path) -> bool:
     host, pid, _ = path.name.rsplit(_MARK, 1)[1].rsplit("-", 2)
     if host == socket.gethostname():
-        return not _alive(int(pid))
+        return not is_alive(int(pid))
     try:
         return time.time() - path.stat().st_mtime > _FOREIGN_TEMPORARY_AGE_S
     except FileNotFoundError:
         return False
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _sync_folder(folder: Path) -> None:
