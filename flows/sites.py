@@ -55,8 +55,8 @@ def dask_runner(site: str, output: Path, most_workers: int | None = None) -> Ite
             site says.
 
     Raises:
-        StudyError: if there is no such site, or none can be started from here: now, not after an
-            hour of other work.
+        StudyError: if there is no such site: now, not after an hour of other work.
+        SiteError: if its jobs cannot be submitted from here.
     """
     shared = _SHARED.get()
     if shared is not None and shared.site == site:

@@ -44,7 +44,8 @@ def find_site_problems(study: Study, site: str, api: str = "") -> list[str]:
         if isinstance(spec, LocalSite):
             return []
         seen = _send_probe(spec, study, api)
-        print(f"Node {seen['host']}: {seen['gpu'] or 'no GPU seen'}", file=sys.stderr)
+        gpu = seen["gpu"] or "no GPU seen"
+        print(f"Node {seen['host']}: Python {seen['python']}, {gpu}", file=sys.stderr)
         return _judge(spec, study, seen)
     except SomaflowError as error:
         return str(error).splitlines()

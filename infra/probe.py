@@ -6,7 +6,6 @@ nothing but the standard library before it has to, so that a broken environment 
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 import socket
@@ -46,7 +45,6 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
         "executable": sys.executable,
         "code": code_digest(),
         "gpu": _find_gpu(),
-        "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         "imports": (imports := _try_imports()),
         "scheduler": _try_connect(host, int(port)),
         "api": _try_api(request["api"]) if request["api"] else "",

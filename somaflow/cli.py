@@ -67,15 +67,17 @@ def init(
 def check(
     study: StudyPath,
     site: Annotated[
-        str, typer.Option(help="Also try this site: on SLURM one small job looks around.")
-    ] = "laptop",
+        str | None, typer.Option(help="Also try this site: on SLURM one small job looks around.")
+    ] = None,
 ) -> None:
     """Lists every problem of a study at once; exit code 1 if there is any."""
     from somaflow.checks import find_problems
     from somaflow.study import load_study
 
     with _one_line_errors():
-        problems = find_problems(load_study(study)) + _find_site_problems(study, site)
+        problems = find_problems(load_study(study))
+        if site is not None:
+            problems += _find_site_problems(study, site)
     for problem in problems:
         typer.echo(problem)
     typer.echo(f"{len(problems)} problem(s)" if problems else "Ready to run.")

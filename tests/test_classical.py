@@ -9,8 +9,9 @@ import pytest
 import tifffile
 
 from somaflow.evaluation import count_matches
-from tests.classical import METHODS, Method, choose, score_folds, score_methods
+from tests.classical import METHODS, Method, choose, compare_with_nets, score_folds, score_methods
 
+FOLDS_OF = ("one", "two")
 PARAMETERS: dict[str, dict[str, float]] = {
     "Otsu + watershed": {"sigma_px": 1, "factor": 0.7, "radius_px": 6},
     "local threshold + watershed": {"sigma_px": 1, "n_sigmas": 6, "radius_px": 6},
@@ -84,6 +85,25 @@ def test_folds_score_test_blocks_with_what_was_chosen_elsewhere(
     # Factor 5 finds nothing; it would be the right choice for the empty reference of the test tile.
     assert "sigma_px 1, factor 0.7, radius_px 6" == row.parameters
     assert (0, 1, 0) == (row.tp, row.fp, row.fn)
+
+
+def test_nets_are_compared_on_the_same_images_and_one_image_is_one_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image that is test in two folds counts twice and is resampled as one."""
+    monkeypatch.setattr("tests.classical.METHODS", {"blobs": METHODS["LoG seeds + watershed"]})
+    monkeypatch.setattr("tests.classical.FOLDS", {fold: {} for fold in FOLDS_OF})
+    image = {"tile_id": "a", "donor": "b", "marker": "lab", "fn": 0}
+    method = [{**image, "method": "blobs", "fold": fold, "tp": 1, "fp": 2} for fold in FOLDS_OF]
+    net = {**image, "recipe": "generic", "split": "test", "tp": 1, "fp": 0}
+    train = {**net, "tile_id": "c", "split": "train"}
+    monkeypatch.setattr("tests.classical.read_counts", lambda _: pd.DataFrame([net, train]))
+    table = compare_with_nets(pd.DataFrame(method), tmp_path)
+    assert ["one", "two", "all"] == table.fold.tolist()
+    assert [1, 1, 2] == table.n_images.tolist()
+    assert [0.5, 0.5, 0.5] == table.f1_pooled_difference.tolist()  # 1 against 2 / (2 + 2)
+    # A single image, however often scored, gives no interval.
+    assert table.f1_pooled_difference_low.isna().all()
 
 
 def one(parameters: dict[str, float]) -> dict[str, tuple[float, ...]]:
