@@ -157,3 +157,11 @@ def test_unknown_flow_and_site_are_named(study: Path, somaflow: Run) -> None:
     site = somaflow("run", "e0-prepare", study, "--site", "moon")
     assert site.returncode == 1
     assert "site must be one of laptop" in site.stderr
+
+
+def test_check_of_an_unknown_site_names_those_there_are(study: Path, somaflow: Run) -> None:
+    """`--site` is looked at beside the study, and what is wrong with it is one line more."""
+    done = somaflow("check", study, "--site", "slrum")
+    assert done.returncode == 1
+    assert "got 'slrum'" in done.stdout
+    assert "1 problem(s)" in done.stdout
