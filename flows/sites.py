@@ -7,13 +7,14 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+import dask
 from prefect import Task
 from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture
 from prefect.logging.handlers import APILogWorker
 from prefect_dask.task_runners import DaskTaskRunner
 
-from infra.clusters import runner_arguments
+from infra.clusters import DASK_CONFIG, runner_arguments
 from infra.specs import load_site
 from tasks.workers import StopTrainings
 
@@ -81,7 +82,7 @@ def shared_runner(site: str, output: Path) -> Iterator[None]:
 def _start_cluster(arguments: Mapping[str, Any]) -> Iterator[DaskTaskRunner]:
     # Its one message here is that it had to end a worker which was still busy exiting.
     logging.getLogger("distributed.nanny").setLevel(logging.ERROR)
-    with DaskTaskRunner(**arguments) as runner:
+    with dask.config.set(DASK_CONFIG), DaskTaskRunner(**arguments) as runner:
         runner.client.register_plugin(StopTrainings())
         try:
             yield runner

@@ -20,6 +20,7 @@ from tests.bench.features import bench_measure_cells
 from tests.bench.gates import bench_gate_grid
 from tests.bench.sweep import bench_segment_tile, bench_threshold_sweep
 from tests.bench.training import bench_train_epoch
+from tests.bench.workers import bench_worker_memory
 
 BENCHES: dict[str, Callable[[], dict[str, object]]] = {
     "count_matches": bench_count_matches,
@@ -28,6 +29,7 @@ BENCHES: dict[str, Callable[[], dict[str, object]]] = {
     "segment_tile": bench_segment_tile,
     "threshold_sweep": bench_threshold_sweep,
     "train_epoch": bench_train_epoch,
+    "worker_memory": bench_worker_memory,
 }
 _LIBRARIES = ("cellpose", "numba", "numpy", "pandas", "scikit-image", "scipy", "torch", "zarr")
 

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.bench.sweep import bench_segment_tile, bench_threshold_sweep
+from tests.bench.workers import bench_worker_memory
 
 
-@pytest.mark.parametrize("bench", [bench_segment_tile, bench_threshold_sweep])
+@pytest.mark.parametrize("bench", [bench_segment_tile, bench_threshold_sweep, bench_worker_memory])
 def test_bench_of_segmenting_returns_a_row_of_equal_results(
     bench: Callable[..., dict[str, object]],
 ) -> None:

@@ -1,10 +1,14 @@
 """Sites as data: what is read, what is refused, and the jobs that come out."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+import dask
 import pytest
+from distributed.nanny import _get_env_variables
 
-from infra.clusters import runner_arguments
+from infra.clusters import DASK_CONFIG, runner_arguments
 from infra.specs import SITES, LocalSite, SlurmSite, load_site
 from somaflow.errors import SiteError, StudyError
 
@@ -116,6 +120,28 @@ def test_workers_leave_before_their_time_limit_one_at_a_time(
     assert "--lifetime 17700s --lifetime-stagger 60s" in script
     assert "--nthreads 1 " in script
     assert "--nworkers" not in script
+
+
+def test_workers_keep_their_memory_and_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask's own setting for malloc, which doubles the time of a tile, reaches no worker."""
+    with_sbatch(tmp_path, monkeypatch)
+    arguments = runner_arguments(load_site("slurm"), tmp_path)
+    with arguments["cluster_class"](**arguments["cluster_kwargs"]) as cluster:
+        (line,) = [line for line in cluster.job_script().splitlines() if "MALLOC" in line]
+    print_environment = (
+        "from distributed.nanny import _get_env_variables as read; "
+        "print(sorted(read('distributed.nanny.pre-spawn-environ')))"
+    )
+    command = f'{line}\n{sys.executable} -c "{print_environment}"'
+    in_a_job = subprocess.run(
+        ["/bin/sh", "-c", command], capture_output=True, text=True, check=True
+    )
+    with dask.config.set(DASK_CONFIG):
+        here = sorted(_get_env_variables("distributed.nanny.pre-spawn-environ"))
+    assert ["MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"] == here
+    assert str(here) == in_a_job.stdout.strip()
 
 
 @pytest.mark.parametrize(("todo", "most"), [(None, 4), (2, 2), (100, 4), (0, 1)])
