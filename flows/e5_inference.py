@@ -1,14 +1,18 @@
 """E5: segments every tile of the study into labels and cells, shard by shard."""
 
+from collections.abc import Iterator
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import pandas as pd
 from prefect import flow, get_run_logger
-from prefect.futures import PrefectFuture, as_completed
+from prefect.futures import PrefectFuture
 
 from flows.naming import named
-from flows.sites import dask_runner
-from somaflow.errors import InferenceError
+from flows.server import await_server
+from flows.sites import Runner, dask_runner
+from somaflow.errors import DeviceError, InferenceError, OutputError, SiteError
 from somaflow.inference import Inference, plan_inference
 from somaflow.inventory import inference_tiles, read_tiles
 from somaflow.keys import fingerprint_files
@@ -17,8 +21,13 @@ from somaflow.recipebook import find_recipe
 from somaflow.recipes import Recipe
 from somaflow.segmenter import weights_sha256
 from somaflow.study import Study
-from tasks.inference import segment_shard
+from tasks.inference import Pace, ShardDone, Work, segment_shard
 from tasks.reporting import Progress, show_lines, show_table
+
+# One at work on each worker and one waiting for it.
+_SHARDS_A_WORKER = 2
+# What fails one shard like this fails them all.
+_HOPELESS = (OutputError, DeviceError, SiteError)
 
 
 @flow(name="e5-inference", flow_run_name=named("segment all of"))
@@ -36,15 +45,22 @@ def e5_inference(
     inference = _plan(study, recipe)
     plan = read_plan(study.paths, inference.key)
     todo = unfinished_shards(study.paths, inference.key, plan, retry_quarantined)
-    n_done = inference.n_shards - len(todo)
     get_run_logger().info(
         "Inference %s: %d of %d shards done, %d to do",
-        inference.key,
-        n_done,
-        inference.n_shards,
-        len(todo),
+        *(inference.key, inference.n_shards - len(todo), inference.n_shards, len(todo)),
     )
-    failures = _segment(study, recipe, inference, plan, todo, site, retry_quarantined)
+    work = Work(
+        output=study.output,
+        key=inference.key,
+        n_shards=inference.n_shards,
+        recipe=recipe,
+        device=study.device,
+        shard_tiles=study.shard_tiles,
+        pixel_offset=study.tiles.pixel_offset,
+        retry_quarantined=retry_quarantined,
+    )
+    failures = _segment(work, todo, plan.groupby("shard").size(), site) if todo else []
+    await_server()
     return _conclude(study, inference, failures)
 
 
@@ -63,46 +79,55 @@ def _plan(study: Study, recipe: Recipe) -> Inference:
     )
 
 
-def _segment(
-    study: Study,
-    recipe: Recipe,
-    inference: Inference,
-    plan: pd.DataFrame,
-    todo: list[int],
-    site: str,
-    retry_quarantined: bool,
-) -> list[str]:
-    """Runs the unfinished shards; one that fails does not stop the others. Returns failures."""
+def _segment(work: Work, todo: list[int], sizes: "pd.Series[int]", site: str) -> list[str]:
+    """Runs the unfinished shards; one that fails does not stop the others.
+
+    Returns:
+        A line for each shard that failed. After what would fail them all, no more are started.
+    """
     failures: list[str] = []
-    if not todo:
-        return failures
-    sizes = plan.groupby("shard").size()
-    progress = Progress("Tiles segmented", total=int(sizes[todo].sum()), unit="tiles")
-    with dask_runner(site, study.output, most_workers=len(todo)) as runner:
-        shard_of: dict[PrefectFuture[Any], int] = {}
-        for shard in todo:
-            parameters = {
-                "output": study.output,
-                "key": inference.key,
-                "shard": shard,
-                "n_shards": inference.n_shards,
-                "recipe": recipe,
-                "device": study.device,
-                "shard_tiles": study.shard_tiles,
-                "pixel_offset": study.tiles.pixel_offset,
-                "retry_quarantined": retry_quarantined,
-            }
-            shard_of[runner.submit(segment_shard, **parameters)] = shard
-        for future in as_completed(list(shard_of)):
-            shard = shard_of.pop(future)  # let go of its result
+    n_tiles, n_before = int(sizes.sum()), int(sizes.sum() - sizes[todo].sum())
+    progress = Progress("Tiles segmented", total=n_tiles, unit="tiles", done=n_before)
+    n_quarantined = 0
+    with dask_runner(site, work.output, most_workers=len(todo)) as runner:
+        runner.start()
+        for shard, future in _run_few_at_once(work, todo, runner):
             try:
-                result = future.result()
+                done: ShardDone = future.result()
             except Exception as error:  # noqa: BLE001 - listed below, and the flow fails with them
                 failures.append(f"shard {shard}: {type(error).__name__}: {error}")
+                if isinstance(error, _HOPELESS):
+                    break
                 continue
-            progress.advance(result["n_tiles"], note=f"{result['n_cells']} cells in last shard")
+            n_quarantined += done.n_quarantined
+            progress.advance(done.n_tiles, note=f"{n_quarantined} quarantined")
     progress.close()
     return failures
+
+
+def _run_few_at_once(
+    work: Work, todo: list[int], runner: Runner
+) -> Iterator[tuple[int, PrefectFuture[Any]]]:
+    """Each shard's number and its finished task, as they finish; a waiting task costs a thread."""
+    finished: SimpleQueue[tuple[int, PrefectFuture[Any]]] = SimpleQueue()
+    waiting, pace, n_running = iter(todo), Pace(), 0
+    while True:
+        while n_running < _SHARDS_A_WORKER * runner.most_at_once:
+            if (shard := next(waiting, None)) is None:
+                break
+            future = segment_shard.submit(work, shard, runner, pace)
+            future.add_done_callback(partial(_note, finished, shard))
+            n_running += 1
+        if not n_running:
+            return
+        yield finished.get()
+        n_running -= 1
+
+
+def _note(
+    finished: SimpleQueue[tuple[int, PrefectFuture[Any]]], shard: int, future: PrefectFuture[Any]
+) -> None:
+    finished.put((shard, future))
 
 
 def _conclude(study: Study, inference: Inference, failures: list[str]) -> dict[str, Any]:

@@ -9,12 +9,15 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from prefect.settings import PREFECT_API_URL
 
 from infra.clusters import LOOPBACK
 from somaflow.errors import OutputError
@@ -23,6 +26,8 @@ from somaflow.processes import die_with_parent
 
 _START_LIMIT_S = 180
 _STOP_LIMIT_S = 20
+_BACK_LIMIT_S = 120
+_AGAIN_AFTER_S = 5
 _LEAST_FREE_BYTES = 1_000_000
 
 
@@ -38,17 +43,62 @@ def temporary_server(home: Path, host: str = LOOPBACK) -> Iterator[dict[str, str
     """
     settings = _make_settings(home, host)
     log = home / "server.log"
-    process = _start(settings, log, host)
+    server = _Server(settings, log, host)
     try:
-        _await(process, settings["PREFECT_API_URL"], log)
+        _await(server.process, settings["PREFECT_API_URL"], log)
+        server.watch()
         yield settings
     finally:
-        process.terminate()
+        server.stop()
+
+
+def await_server() -> None:
+    """Waits for the configured Prefect API to answer, should it be restarting.
+
+    Raises:
+        OutputError: if it does not within two minutes.
+    """
+    url = str(PREFECT_API_URL.value())
+    deadline = time.monotonic() + _BACK_LIMIT_S
+    while not _answers(url):
+        if time.monotonic() > deadline:
+            raise OutputError(
+                f"Prefect server must answer at {url}, it does not any more; start it and run "
+                "again, what is finished is on the disk and is kept"
+            )
+        time.sleep(1)
+
+
+class _Server:
+    """The server's process, and another one in its place should it die."""
+
+    def __init__(self, settings: dict[str, str], log: Path, host: str) -> None:
+        self._settings, self._log, self._host = settings, log, host
+        self._end, self._ended = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self.process = _start(settings, log, host)
+
+    def watch(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="server-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._end.set()
+        self.process.terminate()
         try:
-            process.wait(timeout=_STOP_LIMIT_S)
+            self.process.wait(timeout=_STOP_LIMIT_S)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self.process.kill()
+            self.process.wait()
+        self._ended.set()
+
+    def _run(self) -> None:
+        while not self._end.wait(1):
+            if self.process.poll() is not None:
+                print("The Prefect server has died; starting it again.", file=sys.stderr)
+                self.process = _start(self._settings, self._log, self._host)
+                self._end.wait(_AGAIN_AFTER_S)
+        self._ended.wait()  # a process dies with the thread that started it
 
 
 def _make_settings(home: Path, host: str) -> dict[str, str]:
@@ -68,7 +118,7 @@ def _start(settings: dict[str, str], log: Path, host: str) -> subprocess.Popen[b
     make_folder(log.parent)
     port = settings["PREFECT_API_URL"].removesuffix("/api").rsplit(":", 1)[1]
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", host]
-    with output_errors(log), log.open("wb") as output:
+    with output_errors(log), log.open("ab") as output:
         return subprocess.Popen(
             [*command, "--port", port],
             env={**os.environ, **settings},
@@ -82,12 +132,9 @@ def _start(settings: dict[str, str], log: Path, host: str) -> subprocess.Popen[b
 def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + _START_LIMIT_S
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            time.sleep(0.3)
+        if _answers(url):
+            return
+        time.sleep(0.3)
     if shutil.disk_usage(log.parent).free < _LEAST_FREE_BYTES:
         raise OutputError(
             f"output must be writable, the disk of {log.parent} is full; free space (a server's "
@@ -99,6 +146,14 @@ def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         f"Prefect server must answer at {url}, it did not; its log {log} ends with: "
         f"{errors[-1] if errors else 'nothing'}"
     )
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
 
 
 def _free_port(host: str) -> int:

@@ -1,45 +1,161 @@
-"""Runs tasks on a site's Dask cluster, which starts with the first task and ends with the flow."""
+"""Runs work on a site's Dask cluster, which starts with the first piece and ends with the flow."""
 
 import logging
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
+from weakref import WeakSet
 
 import dask
+from distributed import Client, Future, KilledWorker
 from prefect import Task
+from prefect.client.orchestration import get_client
 from prefect.events.worker import EventsWorker
-from prefect.futures import PrefectFuture
 from prefect.logging.handlers import APILogWorker
-from prefect_dask.task_runners import DaskTaskRunner
+from prefect.states import Crashed
+from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
-from infra.clusters import DASK_CONFIG, runner_arguments
-from infra.specs import load_site
-from tasks.workers import StopTrainings
+from infra.clusters import DASK_CONFIG, most_at_once, runner_arguments
+from infra.jobs import JobBoard, JobWatch
+from infra.specs import SlurmSite, load_site
+from somaflow.errors import SiteError
+from tasks.workers import KnowsItsEnd, StopTrainings, WorkersDied
 
 _LAST_WORDS_LIMIT_S = 20
+_POLL_S = 1.0
+_ENDING = "the run ends, its workers are let go"
 
 
 class Runner:
-    """A site's Dask cluster, started by the first task: a finished experiment starts none."""
+    """A site's Dask cluster, started by the first work: a finished experiment starts none."""
 
     def __init__(self, site: str, output: Path, most_workers: int | None, stack: ExitStack) -> None:
         """Starts nothing yet; made by `dask_runner`."""
         self.site = site
-        self._arguments = runner_arguments(load_site(site), output, most_workers)
+        self._spec = load_site(site)
+        self._board = JobBoard()
+        self._arguments = runner_arguments(self._spec, output, most_workers, self._board)
+        self._logs = output / self._spec.log_folder if isinstance(self._spec, SlurmSite) else None
         self._stack = stack
+        self._started = threading.Lock()
         self._runner: DaskTaskRunner | None = None
+        self._watch: JobWatch | None = None
+        # Held weakly: a result that is kept is recomputed when the worker that has it dies.
+        self._futures: WeakSet[Future] = WeakSet()
+        self._has_tasks = False
+        self._ending = False
 
-    def submit(self, task: Task[Any, Any], **parameters: Any) -> PrefectFuture[Any]:
+    @property
+    def most_at_once(self) -> int:
+        """Tasks that its workers run at the same time, at most."""
+        return most_at_once(self._spec)
+
+    @property
+    def problem(self) -> str:
+        """Why no worker can be had any more, in words; empty as long as some can."""
+        if self._watch is not None and self._watch.problem:
+            return f"site {self.site}: {self._watch.problem}"
+        return _ENDING if self._ending else ""
+
+    def submit(self, task: Task[Any, Any], **parameters: Any) -> "SiteFuture":
         """Submits the task, to a cluster that starts now if none has."""
-        if self._runner is None:
-            self._runner = self._stack.enter_context(_start_cluster(self._arguments))
-        return self._runner.submit(task, parameters=parameters)
+        future = self.start().submit(task, parameters=parameters)
+        self._futures.add(future.wrapped_future)
+        self._has_tasks = True
+        return SiteFuture(self, future)
 
     def run(self, task: Task[Any, Any], **parameters: Any) -> Any:
         """Runs one task on the cluster and returns its result; a failed task raises."""
         return self.submit(task, **parameters).result()
+
+    def compute(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a plain function returns on some worker, see `tasks.workers.Workers`."""
+        key = f"{name}-{uuid4().hex[:8]}"
+        future = self.start().client.submit(function, *arguments, key=key, pure=False)
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        try:
+            while not done.wait(_POLL_S):
+                if self.problem:
+                    raise SiteError(self.problem)
+            if future.cancelled():
+                raise SiteError(self.problem or "the scheduler of the workers is gone; run again")
+            return future.result()
+        except KilledWorker as error:
+            raise WorkersDied(f"{error.allowed_failures + 1} workers died of {name}") from error
+        finally:
+            future.release()
+
+    def retire(self, address: str) -> None:
+        """Lets a worker go; a job takes its place if there is work for it."""
+        self.start().client.retire_workers([address])
+
+    def log_of(self, worker: str) -> str:
+        """Where the job of a worker writes its log; empty on this machine."""
+        log = self._watch.log_of(worker) if self._watch is not None else None
+        return str(log or "")
+
+    def start(self) -> DaskTaskRunner:
+        """The running cluster."""
+        with self._started:
+            if self._runner is None:
+                self._runner = self._stack.enter_context(self._start())
+            return self._runner
+
+    @contextmanager
+    def _start(self) -> Iterator[DaskTaskRunner]:
+        # Its one message here is that it had to end a worker which was still busy exiting.
+        logging.getLogger("distributed.nanny").setLevel(logging.ERROR)
+        with dask.config.set(DASK_CONFIG), DaskTaskRunner(**self._arguments) as runner:
+            client: Client = runner.client
+            client.register_plugin(StopTrainings())
+            client.register_plugin(KnowsItsEnd())
+            if isinstance(self._spec, SlurmSite) and self._logs is not None:
+                self._watch = JobWatch(self._spec, self._board, self._logs, client.cluster)
+                self._watch.on_problem = lambda: client.cancel(list(self._futures))
+            try:
+                yield runner
+            finally:
+                self._ending = True
+                if self._watch is not None:
+                    self._watch.stop()
+                if self._has_tasks:
+                    client.run(_send_last_words, on_error="ignore")
+
+
+class SiteFuture(PrefectDaskFuture[Any]):
+    """The future of a task on a site, which fails in words when the site does."""
+
+    def __init__(self, runner: Runner, future: PrefectDaskFuture[Any]) -> None:
+        """Stands for `future`."""
+        super().__init__(future.task_run_id, future.wrapped_future)
+        self._site_runner = runner
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
+        """The task's result.
+
+        Raises:
+            SiteError: if it could not run, or died with its workers.
+        """
+        problem = "the scheduler of the workers is gone; run again"
+        try:
+            self.wait(timeout)
+            if not self.wrapped_future.cancelled():
+                return super().result(timeout, raise_on_failure)
+            problem = self._site_runner.problem or problem
+        except KilledWorker as error:
+            problem = (
+                f"a task must leave its worker alive, {error.allowed_failures + 1} workers died of "
+                "it; out of memory? Give workers more (memory_gb of the site)"
+            )
+        # A task run whose worker died cannot say so itself, and would stay Running.
+        with get_client(sync_client=True) as client:
+            client.set_task_run_state(self.task_run_id, Crashed(message=problem), force=True)
+        raise SiteError(problem)
 
 
 _SHARED: ContextVar[Runner | None] = ContextVar("shared runner", default=None)
@@ -76,18 +192,6 @@ def shared_runner(site: str, output: Path) -> Iterator[None]:
             yield
         finally:
             _SHARED.reset(token)
-
-
-@contextmanager
-def _start_cluster(arguments: Mapping[str, Any]) -> Iterator[DaskTaskRunner]:
-    # Its one message here is that it had to end a worker which was still busy exiting.
-    logging.getLogger("distributed.nanny").setLevel(logging.ERROR)
-    with dask.config.set(DASK_CONFIG), DaskTaskRunner(**arguments) as runner:
-        runner.client.register_plugin(StopTrainings())
-        try:
-            yield runner
-        finally:
-            runner.client.run(_send_last_words, on_error="ignore")
 
 
 async def _send_last_words() -> None:

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dask_jobqueue.slurm import SLURMCluster, SLURMJob
+from dask_jobqueue.slurm import SLURMCluster
 from distributed.utils import get_ip, get_ip_interface
 
+from infra.jobs import JobBoard
 from infra.specs import LocalSite, SlurmSite
 from somaflow.errors import SiteError
 from somaflow.files import make_folder
@@ -21,7 +22,11 @@ JOB_NAME = "somaflow"
 # Dask has workers give freed memory back at once. Every temporary array is then mapped anew, and
 # segmenting a tile takes about twice as long (`make bench`, worker_memory).
 DASK_CONFIG: Mapping[str, Any] = {
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+    # Two workers more may die of the same work; then it is the work.
+    "distributed.scheduler.allowed-failures": 2,
+    # Another job takes the place of one that is gone.
+    "distributed.deploy.lost-worker-timeout": "3s",
 }
 """What Dask must be told before it starts workers; None unsets what it would set."""
 _AS_EXPORT = (
@@ -29,6 +34,8 @@ _AS_EXPORT = (
 )
 # Workers that were started together do not leave together.
 _STAGGER_SHARE = 0.2
+# Seconds without work after which a job is given back.
+_IDLE_S = 20
 # A worker that cannot reach its scheduler ends, and frees its GPU.
 _DEATH_TIMEOUT_S = 300
 
@@ -53,7 +60,10 @@ def scheduler_host(site: LocalSite | SlurmSite) -> str:
 
 
 def runner_arguments(
-    site: LocalSite | SlurmSite, output: Path, most_workers: int | None = None
+    site: LocalSite | SlurmSite,
+    output: Path,
+    most_workers: int | None = None,
+    board: JobBoard | None = None,
 ) -> dict[str, Any]:
     """Arguments of a `DaskTaskRunner` that starts the site's cluster.
 
@@ -61,6 +71,7 @@ def runner_arguments(
         site: where.
         output: folder of the study's outputs; a relative log folder is below it.
         most_workers: no more workers than there is work for.
+        board: is told what becomes of each job.
 
     Raises:
         SiteError: if jobs cannot be submitted from here.
@@ -82,9 +93,25 @@ def runner_arguments(
     most = _bounded(site.workers_max, most_workers)
     return {
         "cluster_class": SLURMCluster,
-        "cluster_kwargs": _slurm_arguments(site, output / site.log_folder),
-        "adapt_kwargs": {"minimum": min(site.workers_min, most), "maximum": most},
+        "cluster_kwargs": {
+            **_slurm_arguments(site, output / site.log_folder),
+            "job_cls": (board or JobBoard()).job_class(site.clusters),
+        },
+        "adapt_kwargs": {
+            "minimum": min(site.workers_min, most),
+            "maximum": most,
+            # A job for every task that waits, and time for the next stage to find its workers.
+            "target_duration": "10ms",
+            "wait_count": _IDLE_S,
+        },
     }
+
+
+def most_at_once(site: LocalSite | SlurmSite) -> int:
+    """Tasks that the site's workers run at the same time, at most."""
+    if isinstance(site, LocalSite):
+        return site.workers * site.threads_per_worker
+    return site.workers_max
 
 
 def _bounded(workers: int, most_workers: int | None) -> int:
@@ -118,7 +145,6 @@ def _slurm_arguments(site: SlurmSite, log_folder: Path) -> dict[str, Any]:
             "port": site.scheduler_port,
             "dashboard_address": ":0",  # its usual port may be another user's
         },
-        "job_cls": _job_class(site.clusters),
     }
 
 
@@ -136,15 +162,9 @@ def sbatch_options(site: SlurmSite) -> list[str]:
 def _directives(site: SlurmSite) -> list[str]:
     """What dask-jobqueue has no argument for."""
     options = {"clusters": site.clusters, "gres": site.gres, "constraint": site.constraint}
-    return [*_as_options(options), *site.directives]
+    # A preempted job ends for good: the run that needs it submits another.
+    return [*_as_options(options), "--no-requeue", *site.directives]
 
 
 def _as_options(options: Mapping[str, object]) -> list[str]:
     return [f"--{name}={value}" for name, value in options.items() if value]
-
-
-def _job_class(clusters: str | None) -> type[SLURMJob]:
-    """A job that is cancelled where it was submitted."""
-    if clusters is None:
-        return SLURMJob
-    return type("Job", (SLURMJob,), {"cancel_command": f"scancel --clusters={clusters}"})

@@ -85,7 +85,10 @@ class SlurmSite(_Spec):
     log_folder: Path = Path("logs/slurm")
     """Where jobs write their logs; a relative path is below the study's outputs."""
     pending_limit_minutes: float = Field(default=10, gt=0)
-    """`somaflow check --site` waits so long for its job to start, then says why it waits."""
+    """`somaflow check --site` waits so long for its job to start, then says why it waits; a run
+    logs why a job of its own waits longer."""
+    queue_limit_minutes: float = Field(default=720, gt=0)
+    """A run that has no worker waits so long for a job to start, then ends and says why."""
 
     @field_validator("walltime", mode="before")
     @classmethod

@@ -16,7 +16,7 @@ from somaflow.inventory import (
     unmatched_donor_rows,
 )
 from somaflow.recipes import Recipe
-from somaflow.segmenter import load_segmenter
+from somaflow.segmenter import THRESHOLD, load_segmenter
 from somaflow.splits import load_splits, make_splits
 from somaflow.study import Study
 from somaflow.tiles import report_refused
@@ -61,7 +61,8 @@ def _check_experiments(labelled: pd.DataFrame, study: Study) -> None:
 
 
 def _check_model(recipe: Recipe, study: Study) -> None:
-    load_segmenter(recipe.model, device=study.device, sha256=recipe.model_sha256)
+    if recipe.model != THRESHOLD:
+        load_segmenter(recipe.model, device=study.device, sha256=recipe.model_sha256)
 
 
 def _check_output(output: Path) -> None:

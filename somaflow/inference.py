@@ -101,6 +101,8 @@ def infer_shard(
     shard_tiles: int,
     pixel_offset: int = 0,
     retry_quarantined: bool = False,
+    set_aside: Mapping[str, str] | None = None,
+    before_tile: Callable[[], None] = lambda: None,
 ) -> ShardRecord:
     """Segments one shard and commits it; a shard that is done already is only looked up.
 
@@ -113,6 +115,8 @@ def infer_shard(
         shard_tiles: tiles per shard.
         pixel_offset: subtracted from every pixel.
         retry_quarantined: do a finished shard again if tiles of it were quarantined.
+        set_aside: reasons, by tile_id, to quarantine tiles without trying them.
+        before_tile: called before each tile; what it raises leaves the shard uncommitted.
 
     Raises:
         OutputError: if the disk is full or not writable; nothing is committed.
@@ -125,10 +129,15 @@ def infer_shard(
     rows = plan[plan["shard"] == shard]
     sets = {marker: recipe.for_marker(marker) for marker in rows["marker"].unique()}
     segmenters = {marker: load(chosen) for marker, chosen in sets.items()}
-    results = [
-        _try_tile(row, segmenters[row.marker], sets[row.marker], pixel_offset)
-        for row in rows.itertuples()
-    ]
+    results = []
+    for row in rows.itertuples():
+        before_tile()
+        reason = (set_aside or {}).get(str(row.tile_id), "")
+        results.append(
+            _set_aside(row, reason)
+            if reason
+            else _try_tile(row, segmenters[row.marker], sets[row.marker], pixel_offset)
+        )
     _require_some_success(results, shard)
     encoded = encode_shard([result.labels for result in results], shard_tiles)
     array, index = str(rows["array"].iloc[0]), int(rows["index"].iloc[0])
@@ -147,6 +156,25 @@ def infer_shard(
     )
     write_record(paths, record)
     return record
+
+
+def try_tile(
+    paths: RunPaths,
+    key: str,
+    tile_id: str,
+    recipe: Recipe,
+    load: Callable[[Recipe], Segments],
+    pixel_offset: int = 0,
+) -> None:
+    """Segments and measures one tile and forgets the result, to see whether that can be survived.
+
+    A tile that only fails is not this function's matter: `infer_shard` sets it aside.
+    """
+    plan = read_plan(paths, key)
+    rows: Iterable[Any] = plan[plan["tile_id"] == tile_id].itertuples()
+    (row,) = rows
+    chosen = recipe.for_marker(row.marker)
+    _try_tile(row, load(chosen), chosen, pixel_offset)
 
 
 @dataclass(frozen=True)
@@ -170,6 +198,10 @@ def _try_tile(row: Any, segmenter: Segments, recipe: Recipe, pixel_offset: int) 
         except (SomaflowError, ValueError, RuntimeError, MemoryError, OSError) as error:
             # Counted and reported: the reason becomes the tile's row in the ledger.
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    return _set_aside(row, reason, segmenter_failed)
+
+
+def _set_aside(row: Any, reason: str, segmenter_failed: bool = False) -> _TileResult:
     empty = np.zeros((int(row.height_px), int(row.width_px)), dtype=np.uint32)
     record = TileRecord(tile_id=row.tile_id, n_cells=0, quarantined=reason)
     return _TileResult(record, empty, None, segmenter_failed)

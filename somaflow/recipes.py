@@ -48,7 +48,8 @@ class Recipe(BaseModel):
     name: str = Field(default="baseline", pattern=RECIPE_NAME)
     """Short name, used in tables, file names and run names."""
     model: str = "tiny"
-    """`tiny` (embedded), `cpsam_v2` (fetched by Cellpose), or the path of a checkpoint file."""
+    """`tiny` (embedded), `cpsam_v2` (fetched by Cellpose), or the path of a checkpoint file;
+    `threshold` uses no net, to try out a site or the disk with E5."""
     model_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """If given, the weights must have this checksum."""
     channels: Channels = "both"

@@ -65,6 +65,18 @@ def describe_status(study: Study) -> str:
     return "\n".join(lines)
 
 
+def describe_duration(seconds: float) -> str:
+    """A duration in words, for example "2 h 05 min"; two units are enough."""
+    minutes, rest_s = divmod(round(seconds), 60)
+    hours, rest_min = divmod(minutes, 60)
+    days, rest_h = divmod(hours, 24)
+    if days:
+        return f"{days} d {rest_h:02} h"
+    if hours:
+        return f"{hours} h {rest_min:02} min"
+    return f"{minutes} min {rest_s:02} s" if minutes else f"{rest_s} s"
+
+
 def current_experiments(paths: RunPaths) -> dict[str, Path]:
     """Folder of the current page of each experiment that has run, in the order of the data."""
     found = {}

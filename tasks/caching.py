@@ -11,6 +11,7 @@ from somaflow.errors import (
     LabelsError,
     ModelError,
     OutputError,
+    SiteError,
     TileError,
     TrainingError,
     TrainingStopped,
@@ -19,7 +20,7 @@ from somaflow.errors import (
 # Trying again at once cannot mend these; a person, or a later run, must.
 _FINAL_ERRORS = (
     *(TileError, LabelsError, ModelError, DeviceError, OutputError),
-    *(TrainingError, TrainingStopped),
+    *(TrainingError, TrainingStopped, SiteError),
 )
 
 

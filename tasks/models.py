@@ -4,8 +4,14 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal
 
-from somaflow.recipes import Recipe
-from somaflow.segmenter import Segmenter, limit_threads, load_segmenter
+from somaflow.recipes import Recipe, Segments
+from somaflow.segmenter import (
+    THRESHOLD,
+    Segmenter,
+    ThresholdSegmenter,
+    limit_threads,
+    load_segmenter,
+)
 
 Device = Literal["auto", "cuda", "cpu"]
 
@@ -15,8 +21,19 @@ def worker_segmenter(recipe: Recipe, device: Device) -> Segmenter:
     return _load(recipe.model, recipe.model_sha256, device)
 
 
-def segmenter_loader(device: Device) -> Callable[[Recipe], Segmenter]:
-    """`worker_segmenter` for one device."""
+def segmenter_loader(device: Device) -> Callable[[Recipe], Segments]:
+    """What segments a recipe's tiles on one device: its net, or none for `threshold`."""
+
+    def load(recipe: Recipe) -> Segments:
+        if recipe.model == THRESHOLD:
+            return ThresholdSegmenter()
+        return worker_segmenter(recipe, device)
+
+    return load
+
+
+def net_loader(device: Device) -> Callable[[Recipe], Segmenter]:
+    """`worker_segmenter` for one device, for what asks the net itself."""
     return lambda recipe: worker_segmenter(recipe, device)
 
 

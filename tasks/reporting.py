@@ -1,10 +1,13 @@
 """What the dashboard and the terminal show: progress, score tables, lines about bad tiles."""
 
 import json
+import logging
 import sys
 import time
+from collections import deque
 from uuid import UUID
 
+import httpx
 import pandas as pd
 from prefect.artifacts import (
     create_markdown_artifact,
@@ -12,42 +15,59 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.exceptions import PrefectHTTPStatusError
 from tqdm import tqdm
 
 from somaflow.experiments.results import Results, embed_pictures
+from somaflow.status import describe_duration
 
+_LOGGER = logging.getLogger(__name__)
 _TERMINAL_INTERVAL_S = 1.0
 _LOG_INTERVAL_S = 15.0
 _ARTIFACT_INTERVAL_S = 2.0
+_RATE_INTERVAL_S, _RATE_SAMPLES = 5.0, 60
 
 
 class Progress:
-    """One progress bar in the terminal and one progress artifact on the dashboard."""
+    """One progress bar in the terminal and one progress artifact on the dashboard.
 
-    def __init__(self, name: str, total: int, unit: str) -> None:
-        """Starts at none of `total` units done.
+    The artifact says in words how many are done, how fast, and how long the rest will take. A
+    server that does not answer for a while is not the work's end: it is told later.
+    """
+
+    def __init__(self, name: str, total: int, unit: str, done: int = 0) -> None:
+        """Starts at `done` of `total` units.
 
         Args:
             name: shown beside the bar; letters, digits and spaces.
             total: units in all, at least 1.
             unit: what is counted, in the plural.
+            done: units that an earlier run did; they say nothing about the rate.
         """
-        self._total = total
-        self._done = 0
-        self._sent_at = time.monotonic()
+        self._name, self._unit = name, unit
+        self._total, self._done = total, done
+        self._note = ""
+        # When how many were done; the rate is that of the last minutes, as workers come and go.
+        self._history: deque[tuple[float, int]] = deque(maxlen=_RATE_SAMPLES)
+        self._sent_at = -_ARTIFACT_INTERVAL_S
+        self._is_silent = False
+        self._artifact: UUID | None = None
         interval = _TERMINAL_INTERVAL_S if sys.stderr.isatty() else _LOG_INTERVAL_S
-        self._bar = tqdm(total=total, desc=name, unit=f" {unit}", mininterval=interval)
-        artifact = create_progress_artifact(
-            progress=0.0, key=name.lower().replace(" ", "-"), description=f"{name}: {total} {unit}"
+        self._bar = tqdm(
+            total=total, initial=done, desc=name, unit=f" {unit}", mininterval=interval
         )
-        self._artifact = artifact if isinstance(artifact, UUID) else None
+        self._send()
 
     def advance(self, units: int, note: str = "") -> None:
         """Counts `units` more as done; the dashboard is told at most every two seconds."""
         self._done += units
+        now = time.monotonic()
+        if not self._history or now - self._history[-1][0] > _RATE_INTERVAL_S:
+            self._history.append((now, self._done))
+        self._note = note
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(units)
-        if time.monotonic() - self._sent_at > _ARTIFACT_INTERVAL_S:
+        if now - self._sent_at > _ARTIFACT_INTERVAL_S:
             self._send()
 
     def close(self) -> None:
@@ -55,10 +75,35 @@ class Progress:
         self._bar.close()
         self._send()
 
+    def describe(self) -> str:
+        """How many are done, how fast, and how long the rest will take, as one line."""
+        parts = [f"{self._done:,} of {self._total:,} {self._unit}"]
+        if self._history and self._done > self._history[0][1]:
+            since, done = self._history[0]
+            rate = (self._done - done) / (time.monotonic() - since)
+            parts.append(f"{rate:.3g} {self._unit}/s")
+            if self._done < self._total:
+                parts.append(f"{describe_duration((self._total - self._done) / rate)} left")
+        return ", ".join([*parts, self._note] if self._note else parts)
+
     def _send(self) -> None:
         self._sent_at = time.monotonic()
-        if self._artifact is not None:
-            update_progress_artifact(self._artifact, progress=100.0 * self._done / self._total)
+        progress = 100.0 * self._done / self._total
+        try:
+            if self._artifact is None:
+                key = self._name.lower().replace(" ", "-")
+                made = create_progress_artifact(
+                    progress=progress, key=key, description=self.describe()
+                )
+                self._artifact = made if isinstance(made, UUID) else None
+            else:
+                update_progress_artifact(self._artifact, progress, self.describe())
+        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            if not self._is_silent:
+                _LOGGER.warning("The dashboard does not hear of the progress: %s", error)
+            self._is_silent = True
+        else:
+            self._is_silent = False
 
 
 def show_table(key: str, table: pd.DataFrame, description: str) -> None:

@@ -9,7 +9,7 @@ from somaflow.preparation import open_prepared
 from somaflow.recipes import Recipe
 from somaflow.settings import ThresholdGrid
 from tasks.caching import can_heal
-from tasks.models import Device, segmenter_loader
+from tasks.models import Device, net_loader
 
 
 @task(
@@ -30,7 +30,7 @@ def measure_gates(
     """Writes the gate tables of one recipe; returns the number of tiles."""
     prepared = open_prepared(folder)
     tiles = prepared[prepared.split.isin(splits)]
-    load = segmenter_loader(device)
+    load = net_loader(device)
     write_gate_tables(tiles, folder, recipe, load, quantiles, iou_threshold, target)
     return len(tiles)
 
@@ -53,6 +53,6 @@ def sweep_recipe(
     """Writes the threshold tables of one recipe; returns the number of tiles."""
     prepared = open_prepared(folder)
     tiles = prepared[prepared.split == split]
-    load = segmenter_loader(device)
+    load = net_loader(device)
     write_threshold_tables(tiles, folder, recipe, load, grid, iou_threshold, target)
     return len(tiles)

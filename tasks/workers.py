@@ -1,18 +1,65 @@
-"""What a Dask worker does when it is told to go: trainings in it save themselves and stop."""
+"""What workers know and do: their own end, and how trainings in them save themselves and stop."""
 
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
-from distributed import Worker, WorkerPlugin
+from distributed import Worker, WorkerPlugin, get_worker
 
 from somaflow.training import request_stop
 
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 _GRACE_S = 30.0
+
+
+class Workers(Protocol):
+    """Workers of a site, as a task in the flow's process sees them."""
+
+    def compute(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What `function(*arguments)` returns on some worker; raises what it raises.
+
+        Raises:
+            WorkersDied: if it, or what ran beside it, was the death of several workers in a row.
+            SiteError: if no worker can be had any more.
+        """
+
+    def retire(self, address: str) -> None:
+        """Lets a worker go."""
+
+    def log_of(self, worker: str) -> str:
+        """Where a worker writes its log; empty for one that writes none of its own."""
+
+
+class WorkersDied(Exception):
+    """Several workers in a row died over the same work."""
+
+
+class KnowsItsEnd(WorkerPlugin):
+    """Notes when the worker will retire (`--lifetime`)."""
+
+    name = "knows-its-end"
+
+    def setup(self, worker: Worker) -> None:
+        """Called as the worker starts."""
+        self.lifetime_s: float | None = worker.lifetime
+        self.ends_at = time.monotonic() + (worker.lifetime or 0.0)
+
+    def time_left(self) -> tuple[float, float] | None:
+        """See the function of that name."""
+        if self.lifetime_s is None:
+            return None
+        return self.ends_at - time.monotonic(), self.lifetime_s
+
+
+def time_left() -> tuple[float, float] | None:
+    """Seconds until this worker retires, and how long it lives in all; None: it has no end."""
+    plugin: Any = get_worker().plugins[KnowsItsEnd.name]
+    left: tuple[float, float] | None = plugin.time_left()
+    return left
 
 
 class StopTrainings(WorkerPlugin):

@@ -5,6 +5,7 @@ from somaflow.segmenter.device import Device, limit_threads
 from somaflow.segmenter.inputs import MIN_SIDE_PX, NORMALISATION, normalise_input, prepare_input
 from somaflow.segmenter.model import Segmenter, load_segmenter, wrap_net
 from somaflow.segmenter.nets import Precision, load_net
+from somaflow.segmenter.threshold import THRESHOLD, ThresholdSegmenter
 from somaflow.segmenter.tiny import build_tiny_net
 from somaflow.segmenter.weights import FETCHED_MODELS, weights_sha256
 
@@ -12,11 +13,13 @@ __all__ = [
     "FETCHED_MODELS",
     "MIN_SIDE_PX",
     "NORMALISATION",
+    "THRESHOLD",
     "Candidates",
     "Device",
     "Precision",
     "Prediction",
     "Segmenter",
+    "ThresholdSegmenter",
     "build_tiny_net",
     "limit_threads",
     "load_net",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from somaflow.errors import ModelError
 from somaflow.files import hash_file
+from somaflow.segmenter.threshold import THRESHOLD, THRESHOLD_SHA256
 from somaflow.segmenter.upstream import import_cellpose
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ _NAMES_SHOWN = 4
 
 
 def weights_sha256(model: str | Path = "tiny") -> str:
-    """Checksum of a model's weights as hex, without loading them; the model as `load_segmenter`.
+    """Checksum of a model's weights as hex, without loading them; the model as in a recipe.
 
     Raises:
         ModelError: if the weights are not there and cannot be fetched.
     """
+    if model == THRESHOLD:
+        return THRESHOLD_SHA256
     return hash_file(find_weights(str(model)))
 
 

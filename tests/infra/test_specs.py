@@ -152,7 +152,8 @@ def test_no_more_jobs_than_there_is_work(
     with_sbatch(tmp_path, monkeypatch)
     site = SlurmSite(kind="slurm", workers_min=3, workers_max=4)
     arguments = runner_arguments(site, tmp_path, todo)
-    assert {"minimum": min(3, most), "maximum": most} == arguments["adapt_kwargs"]
+    scaling = arguments["adapt_kwargs"]
+    assert (min(3, most), most) == (scaling["minimum"], scaling["maximum"])
 
 
 def test_without_sbatch_nothing_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
