@@ -83,7 +83,10 @@ def _segment(work: Work, todo: list[int], sizes: "pd.Series[int]", site: str) ->
     """Runs the unfinished shards; one that fails does not stop the others.
 
     Returns:
-        A line for each shard that failed. After what would fail them all, no more are started.
+        A line for each shard that failed.
+
+    Raises:
+        OutputError: or any other of what would fail them all; no more shards are started then.
     """
     failures: list[str] = []
     n_tiles, n_before = int(sizes.sum()), int(sizes.sum() - sizes[todo].sum())
@@ -94,10 +97,13 @@ def _segment(work: Work, todo: list[int], sizes: "pd.Series[int]", site: str) ->
         for shard, future in _run_few_at_once(work, todo, runner):
             try:
                 done: ShardDone = future.result()
-            except Exception as error:  # noqa: BLE001 - listed below, and the flow fails with them
-                failures.append(f"shard {shard}: {type(error).__name__}: {error}")
+            except Exception as error:
                 if isinstance(error, _HOPELESS):
-                    break
+                    raise type(error)(
+                        f"{error}; finished shards are kept, run again to go on"
+                    ) from error
+                failures.append(f"shard {shard}: {type(error).__name__}: {error}")
+                get_run_logger().error(failures[-1])
                 continue
             n_quarantined += done.n_quarantined
             progress.advance(done.n_tiles, note=f"{n_quarantined} quarantined")

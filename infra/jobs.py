@@ -75,9 +75,9 @@ class _ToldJob(SLURMJob):
             await super().start()
             job.number = str(self.job_id)
         except (RuntimeError, OSError, ValueError) as error:
-            # Raised here, it would only be logged by Dask, as a traceback.
+            # Raised here, it would only be logged by Dask, as a traceback, and never tried again.
             job.refused = _last_line(str(error))
-            self.status = Status.failed
+            self.status = Status.running
 
     async def close(self) -> None:
         """Cancels the job."""

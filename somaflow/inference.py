@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 import somaflow
+from somaflow.claims import claim_shard
 from somaflow.errors import DeviceError, InferenceError, SomaflowError, TileError
 from somaflow.evaluation.scoring import describe_recipe
 from somaflow.features import measure_cells
@@ -122,23 +123,48 @@ def infer_shard(
         OutputError: if the disk is full or not writable; nothing is committed.
         InferenceError: if the model fails on every tile of the shard.
     """
-    done = verified_record(paths, key, shard)
-    if done is not None and not (retry_quarantined and done.quarantined):
+    done = _find_done(paths, key, shard, retry_quarantined)
+    if done is not None:
         return done
-    plan = read_plan(paths, key)
-    rows = plan[plan["shard"] == shard]
-    sets = {marker: recipe.for_marker(marker) for marker in rows["marker"].unique()}
-    segmenters = {marker: load(chosen) for marker, chosen in sets.items()}
-    results = []
-    for row in rows.itertuples():
-        before_tile()
-        reason = (set_aside or {}).get(str(row.tile_id), "")
-        results.append(
-            _set_aside(row, reason)
-            if reason
-            else _try_tile(row, segmenters[row.marker], sets[row.marker], pixel_offset)
-        )
-    _require_some_success(results, shard)
+    with claim_shard(paths, key, shard, before_tile):
+        done = _find_done(paths, key, shard, retry_quarantined)  # by whom we waited for
+        if done is not None:
+            return done
+        plan = read_plan(paths, key)
+        rows = plan[plan["shard"] == shard]
+        sets = {marker: recipe.for_marker(marker) for marker in rows["marker"].unique()}
+        segmenters = {marker: load(chosen) for marker, chosen in sets.items()}
+        results = []
+        for row in rows.itertuples():
+            before_tile()
+            reason = (set_aside or {}).get(str(row.tile_id), "")
+            results.append(
+                _set_aside(row, reason)
+                if reason
+                else _try_tile(row, segmenters[row.marker], sets[row.marker], pixel_offset)
+            )
+        _require_some_success(results, shard)
+        device = next(iter(segmenters.values())).device
+        return _commit(paths, key, shard, rows, results, shard_tiles, device)
+
+
+def _find_done(
+    paths: RunPaths, key: str, shard: int, retry_quarantined: bool
+) -> ShardRecord | None:
+    done = verified_record(paths, key, shard)
+    return None if done is not None and retry_quarantined and done.quarantined else done
+
+
+def _commit(
+    paths: RunPaths,
+    key: str,
+    shard: int,
+    rows: pd.DataFrame,
+    results: "list[_TileResult]",
+    shard_tiles: int,
+    device: str,
+) -> ShardRecord:
+    """Writes labels, then cells, then the record."""
     encoded = encode_shard([result.labels for result in results], shard_tiles)
     array, index = str(rows["array"].iloc[0]), int(rows["index"].iloc[0])
     labels_sha256 = write_bytes(paths.label_shard(key, array, index), encoded)
@@ -149,7 +175,7 @@ def infer_shard(
         shard=shard,
         array=array,
         index=index,
-        device=next(iter(segmenters.values())).device,
+        device=device,
         labels_sha256=labels_sha256,
         cells_sha256=cells_sha256,
         tiles=tuple(result.record for result in results),

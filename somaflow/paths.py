@@ -102,6 +102,10 @@ class RunPaths:
         """Which tile lies in which shard, at which place."""
         return self.ledger(key) / "plan.parquet"
 
+    def claims(self, key: str) -> Path:
+        """An empty file of which each byte stands for a shard: who works on one locks its byte."""
+        return self.ledger(key) / "claims"
+
     def run_record(self, key: str) -> Path:
         """What the inference was: model, recipe, versions."""
         return self.ledger(key) / "run.json"

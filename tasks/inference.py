@@ -65,7 +65,7 @@ class _Stopped:
 
     address: str
     lifetime_s: float
-    has_begun: bool
+    spent_s: float
 
 
 class Pace:
@@ -121,7 +121,7 @@ def _commit(
             pace.note(done.seconds)
             return done
         workers.retire(done.address)
-        n_stops += done.has_begun
+        n_stops += done.spent_s > _LAST_SECONDS_S
         if n_stops == _MOST_STOPS:
             raise InferenceError(
                 f"a shard must be done within a worker's life of {done.lifetime_s:.0f} s, shard "
@@ -194,7 +194,7 @@ def _infer(
     except _TimeIsOver:
         _, lifetime_s = time_left() or (0.0, 0.0)
         _WORKER_LOG.info("shard %d is left to another, this worker's time is over", shard)
-        return _Stopped(get_worker().address, lifetime_s, begun)
+        return _Stopped(get_worker().address, lifetime_s, time.monotonic() - started)
     _WORKER_LOG.info("shard %d of %d is committed", shard, work.n_shards)
     return ShardDone(
         n_tiles=len(record.tiles),
