@@ -9,6 +9,7 @@ import tifffile
 
 from somaflow.errors import BadInputError, OutputError, StoreError
 from somaflow.export import Selection, export_tiles
+from somaflow.ledger import read_plan
 from somaflow.paths import RunPaths
 from somaflow.recipes import Recipe
 from somaflow.tiles import discover_tiles
@@ -37,8 +38,6 @@ def quarantine(segmented: Segmented, tile_id: str, reason: str) -> None:
 
 def shard_of(segmented: Segmented, tile_id: str) -> int:
     """Number of the shard that the tile lies in."""
-    from somaflow.ledger import read_plan
-
     plan = read_plan(segmented.paths, segmented.key)
     return int(plan.set_index("tile_id").shard[tile_id])
 
