@@ -109,6 +109,52 @@ def status(study: StudyPath) -> None:
         typer.echo(describe_status(load_study(study)))
 
 
+@app.command()
+def export(
+    study: StudyPath,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Made if absent.")],
+    donor: Annotated[
+        list[str] | None, typer.Option(help="All tiles of this donor; may be repeated.")
+    ] = None,
+    tile: Annotated[
+        list[str] | None, typer.Option(help="This tile, by its id; may be repeated.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All tiles of the inference.")] = False,
+    key: Annotated[str | None, typer.Option(help="Which inference, if there are several.")] = None,
+    pixel_size_um: Annotated[float | None, typer.Option(help="Side of a pixel.")] = None,
+    skip_unsegmented: Annotated[
+        bool, typer.Option("--skip-unsegmented", help="Leave out tiles that have no labels.")
+    ] = False,
+) -> None:
+    """Writes tiles with their labels as OME-Zarr images, which napari opens."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from somaflow.export import Selection, export_tiles
+    from somaflow.study import load_study
+
+    selection = Selection(tuple(donor or ()), tuple(tile or ()), every, key, skip_unsegmented)
+    with _one_line_errors():
+        paths = load_study(study).paths
+        console = Console(stderr=True)  # standard output is for the paths alone
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("Tiles", total=None)
+            done = export_tiles(
+                paths,
+                folder,
+                selection,
+                pixel_size_um,
+                lambda steps, total: bar.update(task, completed=steps, total=total),
+            )
+    for line in [*done.left_out.values(), *(f"{item.path}" for item in done.tiles)]:
+        typer.echo(line)
+    n_written = sum(item.written for item in done.tiles)
+    typer.echo(
+        f"Inference {done.key}: {n_written} tile(s) written to {folder}, "
+        f"{len(done.tiles) - n_written} there already, {len(done.left_out)} left out"
+    )
+
+
 def _write_synthetic(folder: Path, n_donors: int, n_tiles: int, seed: int) -> Path:
     from rich.progress import Progress
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: temporary name, fsync, rename, fsync of the folder.
+"""Files and folders that are whole or absent: temporary name, fsync, rename, fsync of the folder.
 
 Nothing else in somaflow opens an output file for writing. A process killed at any moment leaves at
 most a temporary, which ``sweep_temporaries`` removes at the next start.
@@ -7,9 +7,10 @@ most a temporary, which ``sweep_temporaries`` removes at the next start.
 import errno
 import hashlib
 import os
+import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -28,6 +29,7 @@ _WRITE_HINTS = {
     errno.EPERM: "permission denied; choose an output folder that you may write to",
     errno.ENOTDIR: "a file stands where a folder must be; move it or choose another output folder",
     errno.EEXIST: "a file stands where a folder must be; move it or choose another output folder",
+    errno.ENOTEMPTY: "another process has just written it; run again",
 }
 
 
@@ -65,14 +67,10 @@ def write_bytes(path: Path, content: bytes) -> str:
         OutputError: if the disk is full, read-only or forbidden; the temporary is removed.
     """
     make_folder(path.parent)
-    owner = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
-    temporary = path.with_name(f"{path.name}{_MARK}{owner}")
+    temporary = _name_temporary(path)
     with output_errors(path):
         try:
-            with temporary.open("wb") as handle:
-                handle.write(content)
-                handle.flush()
-                os.fsync(handle.fileno())
+            _write_synced(temporary, content)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -86,6 +84,33 @@ def write_text(path: Path, content: str) -> str:
     return write_bytes(path, content.encode())
 
 
+def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Writes a new folder of files, whole or not at all.
+
+    Args:
+        path: of the folder; nothing may be there yet, or an empty folder.
+        files: content by path relative to the folder, with forward slashes.
+
+    Raises:
+        OutputError: if the disk is full, read-only or forbidden, or the place is taken; what was
+            written so far is removed.
+    """
+    make_folder(path.parent)
+    temporary = _name_temporary(path)
+    with output_errors(path):
+        try:
+            for name, content in files.items():
+                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                _write_synced(temporary / name, content)
+            for folder in [temporary, *(entry for entry in temporary.rglob("*") if entry.is_dir())]:
+                _sync_folder(folder)
+            temporary.rename(path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        _sync_folder(path.parent)
+
+
 def hash_file(path: Path) -> str:
     """sha256 of the file's bytes, as hex.
 
@@ -96,17 +121,37 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def sweep_temporaries(folder: Path) -> list[Path]:
+def sweep_temporaries(folder: Path, recursive: bool = True) -> list[Path]:
     """Removes temporaries that no living process of this machine owns, and returns their paths.
 
     A temporary of another host is left alone for a day, since its writer may be alive.
+
+    Args:
+        folder: where to look.
+        recursive: also in the folders below; leave it where others may be renaming folders there.
     """
     swept = []
-    for path in sorted(folder.rglob(f"*{_MARK}*")):
+    find = folder.rglob if recursive else folder.glob
+    for path in sorted(find(f"*{_MARK}*")):
         if _is_orphan(path):
-            path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
             swept.append(path)
     return swept
+
+
+def _name_temporary(path: Path) -> Path:
+    owner = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+    return path.with_name(f"{path.name}{_MARK}{owner}")
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def _is_orphan(path: Path) -> bool:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -90,6 +91,22 @@ def read_plan(paths: RunPaths, key: str) -> pd.DataFrame:
     if not path.exists():
         raise StoreError(f"inference must have a plan, found none at {path}; run e5-inference")
     return pd.read_parquet(path)
+
+
+def read_run(paths: RunPaths, key: str) -> dict[str, Any]:
+    """What an inference is: recipe, weights, pixel offset, versions.
+
+    Raises:
+        StoreError: if that is not there or not JSON.
+    """
+    path = paths.run_record(key)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError) as error:
+        raise StoreError(
+            f"inference must say what it is in {path}, which cannot be read ({error}); "
+            "run e5-inference again"
+        ) from error
 
 
 def write_record(paths: RunPaths, record: ShardRecord) -> None:

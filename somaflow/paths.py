@@ -1,4 +1,7 @@
-"""One object owns every path below a study's output folder; nothing else joins them."""
+"""One object owns every path below a study's output folder; nothing else joins them.
+
+What a user takes out of a study lies elsewhere: `exported_image` names its files.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,3 +149,15 @@ class RunPaths:
             write_bytes(self.output / "previous" / name, former)
         write_bytes(path, content)
         return True
+
+
+def exported_image(folder: Path, donor: str, region: str, tile_id: str) -> Path:
+    """Where the OME-Zarr image of a tile goes: `<folder>/<donor>/<region>/<tile_id>.ome.zarr`.
+
+    Args:
+        folder: chosen by the user.
+        donor: safe as a folder's name; "" = unknown, and no folder for it.
+        region: likewise.
+        tile_id: unique and safe as a file name, so that no two tiles have one path.
+    """
+    return folder.joinpath(*filter(None, (donor, region)), f"{tile_id}.ome.zarr")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from somaflow.errors import OutputError
-from somaflow.files import hash_file, make_folder, sweep_temporaries, write_bytes
+from somaflow.files import hash_file, make_folder, sweep_temporaries, write_bytes, write_folder
 
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
@@ -34,6 +34,32 @@ def test_write_bytes_keeps_the_former_file_when_it_fails(
         write_bytes(path, b"new")
     assert b"former" == path.read_bytes()
     assert [path] == list(tmp_path.iterdir())
+
+
+def test_write_folder_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All files are there, or, after a failure in the middle, neither a file nor a temporary."""
+    write_folder(tmp_path / "whole", {"a": b"1", "sub/b": b"2"})
+    assert b"1" == (tmp_path / "whole" / "a").read_bytes()
+    assert b"2" == (tmp_path / "whole" / "sub" / "b").read_bytes()
+    left = [1]
+
+    def fail(descriptor: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OutputError, match="the disk is full; free space and run again"):
+        write_folder(tmp_path / "half", {"a": b"1", "sub/b": b"2"})
+    assert [tmp_path / "whole"] == list(tmp_path.iterdir())
+
+
+def test_write_folder_never_replaces_another(tmp_path: Path) -> None:
+    """A folder that another process has written meanwhile stays, and the error says so."""
+    write_folder(tmp_path / "x", {"a": b"theirs"})
+    with pytest.raises(OutputError, match="another process has just written it; run again"):
+        write_folder(tmp_path / "x", {"a": b"ours"})
+    assert [b"theirs"] == [path.read_bytes() for path in tmp_path.rglob("a")]
 
 
 def test_make_folder_names_the_file_in_the_way(tmp_path: Path) -> None:
@@ -65,3 +91,17 @@ def test_sweep_removes_temporaries_of_dead_processes_alone(tmp_path: Path) -> No
     write_bytes(tmp_path / "sub" / "result", b"whole")
     assert [orphan] == sweep_temporaries(tmp_path)
     assert {alive, tmp_path / "sub" / "result"} == set((tmp_path / "sub").iterdir())
+
+
+def test_sweep_removes_temporary_folders(tmp_path: Path) -> None:
+    """A folder that a killed writer left half full is removed with all that is in it."""
+    script = (
+        "import os, sys, signal, pathlib, somaflow.files as files\n"
+        "os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "files.write_folder(pathlib.Path(sys.argv[1]) / 'image', {'a/b': b'half'})\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    (orphan,) = tmp_path.iterdir()
+    assert (orphan / "a" / "b").exists()
+    assert [orphan] == sweep_temporaries(tmp_path, recursive=False)
+    assert [] == list(tmp_path.iterdir())

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from somaflow.paths import RunPaths
+from somaflow.paths import RunPaths, exported_image
 
 
 def test_write_current_keeps_what_it_replaces(tmp_path: Path) -> None:
@@ -27,3 +27,11 @@ def test_everything_lies_below_the_output_folder(tmp_path: Path) -> None:
     flat = [path for group in of_keys for path in group]
     assert all(tmp_path in path.parents for path in flat)
     assert len(flat) == len(set(flat))
+
+
+def test_exported_images_lie_by_donor_and_region(tmp_path: Path) -> None:
+    """A donor's regions are folders in the donor's; what is unknown has no folder."""
+    image = exported_image(tmp_path, "00900001", "grey", "GFAP_00900001_grey_Snap-1")
+    assert "00900001/grey/GFAP_00900001_grey_Snap-1.ome.zarr" == str(image.relative_to(tmp_path))
+    assert tmp_path / "a.ome.zarr" == exported_image(tmp_path, "", "", "a")
+    assert tmp_path / "d" / "a.ome.zarr" == exported_image(tmp_path, "d", "", "a")
