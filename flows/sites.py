@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -22,11 +23,19 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 from infra.clusters import DASK_CONFIG, most_at_once, runner_arguments
 from infra.jobs import JobBoard, JobWatch
 from infra.specs import SlurmSite, load_site
+from somaflow.clocks import JumpBack
 from somaflow.errors import SiteError
-from tasks.workers import KnowsItsEnd, StopTrainings, WorkersDied
+from tasks.workers import (
+    CLOCK_LIMIT_S,
+    KnowsItsEnd,
+    LeavesWhenClockJumps,
+    StopTrainings,
+    WorkersDied,
+)
 
 _LAST_WORDS_LIMIT_S = 20
 _POLL_S = 1.0
+_LONELY_LIMIT_S = 120
 _ENDING = "the run ends, its workers are let go"
 
 
@@ -48,6 +57,7 @@ class Runner:
         self._futures: WeakSet[Future] = WeakSet()
         self._has_tasks = False
         self._ending = False
+        self._clock, self._lonely = JumpBack(), _Lonely()
 
     @property
     def most_at_once(self) -> int:
@@ -59,7 +69,23 @@ class Runner:
         """Why no worker can be had any more, in words; empty as long as some can."""
         if self._watch is not None and self._watch.problem:
             return f"site {self.site}: {self._watch.problem}"
+        if (back_s := self._clock.seconds()) > CLOCK_LIMIT_S:
+            return (
+                f"the clock must not be set back while workers run, it was, by {back_s:.0f} s, and "
+                "Dask's messages would wait as long"
+            )
+        if self._lonely.seconds(self._n_workers) > _LONELY_LIMIT_S:
+            return (
+                f"site {self.site}: a worker must be alive, for {_LONELY_LIMIT_S / 60:.0f} minutes "
+                "none was; why is in the messages above"
+            )
         return _ENDING if self._ending else ""
+
+    def _n_workers(self) -> int:
+        """Workers that are alive; 1 on a site whose jobs are watched otherwise, or without work."""
+        if self._runner is None or self._watch is not None:
+            return 1
+        return len(self._runner.client.cluster.scheduler.workers)
 
     def submit(self, task: Task[Any, Any], **parameters: Any) -> "SiteFuture":
         """Submits the task, to a cluster that starts now if none has."""
@@ -114,6 +140,7 @@ class Runner:
             client: Client = runner.client
             client.register_plugin(StopTrainings())
             client.register_plugin(KnowsItsEnd())
+            client.register_plugin(LeavesWhenClockJumps())
             if isinstance(self._spec, SlurmSite) and self._logs is not None:
                 self._watch = JobWatch(self._spec, self._board, self._logs, client.cluster)
                 self._watch.on_problem = lambda: client.cancel(list(self._futures))
@@ -125,6 +152,18 @@ class Runner:
                     self._watch.stop()
                 if self._has_tasks:
                     client.run(_send_last_words, on_error="ignore")
+
+
+class _Lonely:
+    """How long there has been no worker."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    def seconds(self, count: Callable[[], int]) -> float:
+        if count():
+            self._since = time.monotonic()
+        return time.monotonic() - self._since
 
 
 class SiteFuture(PrefectDaskFuture[Any]):

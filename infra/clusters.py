@@ -25,8 +25,9 @@ DASK_CONFIG: Mapping[str, Any] = {
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
     # Two workers more may die of the same work; then it is the work.
     "distributed.scheduler.allowed-failures": 2,
-    # Another job takes the place of one that is gone.
-    "distributed.deploy.lost-worker-timeout": "3s",
+    # Never give up a worker whose nanny starts it again: where that happens a second time just as
+    # Dask looks, a local worker is gone for good. Jobs that are gone are seen by JobWatch.
+    "distributed.deploy.lost-worker-timeout": "8760h",
 }
 """What Dask must be told before it starts workers; None unsets what it would set."""
 _AS_EXPORT = (
@@ -37,7 +38,7 @@ _STAGGER_SHARE = 0.2
 # Seconds without work after which a job is given back.
 _IDLE_S = 20
 # A worker that cannot reach its scheduler ends, and frees its GPU.
-_DEATH_TIMEOUT_S = 300
+_DEATH_TIMEOUT_S = 60
 
 
 def scheduler_host(site: LocalSite | SlurmSite) -> str:

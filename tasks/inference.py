@@ -95,7 +95,11 @@ def segment_shard(work: Work, shard: int, workers: Workers, pace: Pace) -> Shard
         done = _commit(work, shard, workers, pace, {})
     except WorkersDied as error:
         logger.warning("Shard %d: %s; trying its tiles one by one", shard, error)
-        done = _commit(work, shard, workers, pace, _find_deadly_tiles(work, shard, workers))
+        deadly = _find_deadly_tiles(work, shard, workers)
+        try:
+            done = _commit(work, shard, workers, pace, deadly)
+        except WorkersDied as again:
+            raise InferenceError(_too_small(work, shard)) from again
     log = workers.log_of(done.worker)
     logger.info(
         "%d tiles, %d cells, %d quarantined in %.1f s on %s%s",
@@ -150,12 +154,16 @@ def _find_deadly_tiles(work: Work, shard: int, workers: Workers) -> dict[str, st
                 f"the first {len(deadly)}; give workers more memory (memory_gb of the site)"
             )
     if len(tile_ids) > 1 and not deadly:
-        raise InferenceError(
-            f"a worker must hold a shard of {len(tile_ids)} tiles, those of shard {shard} died on "
-            "it, and on none of its tiles alone; give workers more memory (memory_gb of the "
-            "site), or lower shard_tiles of the study"
-        )
+        raise InferenceError(_too_small(work, shard))
     return deadly
+
+
+def _too_small(work: Work, shard: int) -> str:
+    return (
+        f"a worker must hold a shard of {work.shard_tiles} tiles, those of shard {shard} died on "
+        "it, and on none of the tiles alone that were left; give workers more memory (memory_gb "
+        "of the site), or lower shard_tiles of the study"
+    )
 
 
 class _TimeIsOver(Exception):

@@ -10,10 +10,13 @@ from typing import Any, Protocol
 
 from distributed import Worker, WorkerPlugin, get_worker
 
+from somaflow.clocks import JumpBack
 from somaflow.training import request_stop
 
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 _GRACE_S = 30.0
+CLOCK_LIMIT_S = 5.0
+"""A clock that was set back by more is a fault."""
 
 
 class Workers(Protocol):
@@ -60,6 +63,26 @@ def time_left() -> tuple[float, float] | None:
     plugin: Any = get_worker().plugins[KnowsItsEnd.name]
     left: tuple[float, float] | None = plugin.time_left()
     return left
+
+
+class LeavesWhenClockJumps(WorkerPlugin):
+    """Ends a worker whose clock was set back, so that its nanny starts it anew.
+
+    Its messages would wait as long as the clock jumped; work on it is done elsewhere.
+    """
+
+    name = "leaves-when-clock-jumps"
+
+    def setup(self, worker: Worker) -> None:
+        """Called as the worker starts."""
+        threading.Thread(target=self._run, daemon=True).start()
+
+    @staticmethod
+    def _run() -> None:
+        jump = JumpBack()
+        while jump.seconds() < CLOCK_LIMIT_S:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class StopTrainings(WorkerPlugin):

@@ -13,8 +13,8 @@ from infra.sandbox import Sandbox
 
 
 @contextmanager
-def running_sandbox(folder: Path) -> Iterator[Sandbox]:
-    """A sandbox of two nodes that ends with the block.
+def running_sandbox(folder: Path, nodes: int = 2) -> Iterator[Sandbox]:
+    """A sandbox of so many nodes that ends with the block.
 
     Where SLURM cannot run, tests are skipped; in CI, which installs it, that is a failure.
     """
@@ -23,7 +23,7 @@ def running_sandbox(folder: Path) -> Iterator[Sandbox]:
         if os.environ.get("SOMAFLOW_TEST_SLURM") == "required":
             pytest.fail(missing)
         pytest.skip(missing)
-    sandbox = Sandbox(folder, port=_free_ports(3))
+    sandbox = Sandbox(folder, nodes, port=_free_ports(nodes + 1))
     try:
         sandbox.up()
         yield sandbox
