@@ -7,6 +7,7 @@ bytes as an uninterrupted run.
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from somaflow.files import write_bytes, write_text
 from somaflow.paths import RunPaths
 
 SCHEMA_VERSION = 1
+_N_READERS = 8
 
 
 @dataclass(frozen=True)
@@ -173,12 +175,14 @@ def unfinished_shards(
         plan: from `plan_shards`.
         retry_quarantined: also those with quarantined tiles.
     """
-    unfinished = []
-    for shard in sorted(plan["shard"].unique().tolist()):
-        record = verified_record(paths, key, shard)
-        if record is None or (retry_quarantined and record.quarantined):
-            unfinished.append(int(shard))
-    return unfinished
+    shards = [int(shard) for shard in sorted(plan["shard"].unique())]
+    with ThreadPoolExecutor(_N_READERS) as pool:  # reading and hashing release the GIL
+        records = list(pool.map(lambda shard: verified_record(paths, key, shard), shards))
+    return [
+        shard
+        for shard, record in zip(shards, records, strict=True)
+        if record is None or (retry_quarantined and record.quarantined)
+    ]
 
 
 def _digest(path: Path) -> str:
