@@ -193,7 +193,7 @@ def _run_flow(flow: str, study: Path, site: str, retry_quarantined: bool) -> Non
 
 def _import_results() -> None:
     """Imports, while the flow starts, what `_show_results` needs at its end."""
-    import rich.console
+    import rich.console  # noqa: F401
 
     import somaflow.experiments.overview
     import somaflow.status  # noqa: F401

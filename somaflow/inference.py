@@ -130,8 +130,7 @@ def infer_shard(
         done = _find_done(paths, key, shard, retry_quarantined)  # by whom we waited for
         if done is not None:
             return done
-        plan = read_plan(paths, key)
-        rows = plan[plan["shard"] == shard]
+        rows = read_plan(paths, key, shard)
         sets = {marker: recipe.for_marker(marker) for marker in rows["marker"].unique()}
         segmenters = {marker: load(chosen) for marker, chosen in sets.items()}
         first = rows.iloc[0]

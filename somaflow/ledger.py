@@ -20,6 +20,8 @@ from somaflow.paths import RunPaths
 
 SCHEMA_VERSION = 1
 _N_READERS = 8
+# Rows are in order of shard, so a worker reads the few groups that its shard lies in.
+_PLAN_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,12 @@ def write_plan(paths: RunPaths, key: str, plan: pd.DataFrame, run: dict[str, obj
     """Writes the plan and what the inference is (recipe, weights, versions), once for a key."""
     text = json.dumps({"schema_version": SCHEMA_VERSION, "key": key, **run}, indent=2) + "\n"
     write_text(paths.run_record(key), text)
-    write_bytes(paths.plan(key), plan.to_parquet(index=False))
+    content = plan.to_parquet(index=False, row_group_size=_PLAN_ROWS)
+    write_bytes(paths.plan(key), content)
 
 
-def read_plan(paths: RunPaths, key: str) -> pd.DataFrame:
-    """The plan of an inference.
+def read_plan(paths: RunPaths, key: str, shard: int | None = None) -> pd.DataFrame:
+    """The plan of an inference, or the rows of one shard of it.
 
     Raises:
         StoreError: if there is none under that key.
@@ -92,7 +95,7 @@ def read_plan(paths: RunPaths, key: str) -> pd.DataFrame:
     path = paths.plan(key)
     if not path.exists():
         raise StoreError(f"inference must have a plan, found none at {path}; run e5-inference")
-    return pd.read_parquet(path)
+    return pd.read_parquet(path, filters=None if shard is None else [("shard", "==", shard)])
 
 
 def read_run(paths: RunPaths, key: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pandas as pd
 from tests.scale.watch import Watched
 
 H200_S = 480.0
-"""What an H200 needs for the real net on the whole study at its peak: 375 PFLOP, see docs/scale.md."""
+"""What an H200 needs for the real net on the whole study: 375 PFLOP at its peak."""
 FULL_SHARDS = 231
 _SHARD = re.compile(r"(\d+) tiles, \d+ cells, \d+ quarantined in ([\d.]+) s on (\S+)")
 
