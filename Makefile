@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two processes share the tests: flows wait on processes much of their time.
 IN_TWO := --numprocesses 2
 
-.PHONY: demo test test-fast check bench slurm-up slurm-down format constraints clean
+.PHONY: demo test test-fast check bench scale slurm-up slurm-down format constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/somaflow demo demo
@@ -31,6 +31,11 @@ check: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench.run --out bench.json
 
+# 150, 1,500 and 14,749 tiles of full size, whole, with a stand-in for the net; 4 GB, half an hour.
+scale: $(INSTALLED)
+	rm -rf scale
+	$(BIN)/python -m tests.scale --folder scale --out scale/scale.json
+
 # A real SLURM on this machine, its nodes and GPUs pretended; needs root.
 slurm-up: $(INSTALLED)
 	command -v slurmctld >/dev/null || { apt-get update && apt-get install -y --no-install-recommends slurm-wlm munge; }
@@ -49,7 +54,7 @@ constraints: $(INSTALLED)
 	  --no-header --no-annotate --no-emit-index-url --upgrade --quiet --output-file constraints.txt
 
 clean:
-	rm -rf demo bench.json
+	rm -rf demo scale bench.json
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -12,9 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from flows.server import temporary_server
-from infra.clusters import scheduler_host
-from infra.specs import load_site
+from flows.server import START_LIMIT_S, await_server, starting_server
+from infra.specs import LOOPBACK, LocalSite, SlurmSite, load_site
 from somaflow.errors import SomaflowError
 from somaflow.processes import run_child
 from somaflow.study import load_study
@@ -37,6 +36,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("study", type=Path)
     parser.add_argument("--site", default="laptop")
     parser.add_argument("--retry-quarantined", action="store_true")
+    parser.add_argument("--await-server", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     try:
         return _run(options, arguments)
@@ -54,14 +54,30 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
         if options.retry_quarantined:
             parameters["retry_quarantined"] = True
         module, name = FLOWS[options.flow].split(":")
-        getattr(import_module(module), name)(**parameters)
+        flow = getattr(import_module(module), name)
+        if options.await_server:
+            await_server(START_LIMIT_S)
+        flow(**parameters)
         return 0
-    host = scheduler_host(load_site(options.site))
-    with temporary_server(study.output / "prefect", host) as settings:
-        dashboard = settings["PREFECT_API_URL"].removesuffix("/api")
-        print(f"Dashboard while this runs: {dashboard}", flush=True)
-        command = [sys.executable, "-m", "flows", *arguments]
-        return run_child(command, {**os.environ, **settings})
+    host = _server_host(load_site(options.site))
+    with starting_server(study.output / "prefect", host) as (settings, await_start):
+
+        def show_dashboard() -> None:
+            await_start()
+            dashboard = settings["PREFECT_API_URL"].removesuffix("/api")
+            print(f"Dashboard while this runs: {dashboard}", flush=True)
+
+        # The flow's imports take as long as the server's: both at once.
+        command = [sys.executable, "-m", "flows", *arguments, "--await-server"]
+        return run_child(command, {**os.environ, **settings}, meanwhile=show_dashboard)
+
+
+def _server_host(site: LocalSite | SlurmSite) -> str:
+    if isinstance(site, LocalSite):
+        return LOOPBACK
+    from infra.clusters import scheduler_host  # imports all of Dask before the server can start
+
+    return scheduler_host(site)
 
 
 if __name__ == "__main__":

@@ -13,18 +13,19 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from prefect.settings import PREFECT_API_URL
 
-from infra.clusters import LOOPBACK
+from infra.specs import LOOPBACK
 from somaflow.errors import OutputError
 from somaflow.files import make_folder, output_errors
 from somaflow.processes import die_with_parent
 
-_START_LIMIT_S = 180
+START_LIMIT_S = 180
+_POLL_S = 0.2
 _STOP_LIMIT_S = 20
 _BACK_LIMIT_S = 120
 _AGAIN_AFTER_S = 5
@@ -41,32 +42,49 @@ def temporary_server(home: Path, host: str = LOOPBACK) -> Iterator[dict[str, str
     Raises:
         OutputError: if the server does not answer; the message quotes its last words.
     """
+    with starting_server(home, host) as (settings, await_start):
+        await_start()
+        yield settings
+
+
+@contextmanager
+def starting_server(
+    home: Path, host: str = LOOPBACK
+) -> Iterator[tuple[dict[str, str], Callable[[], None]]]:
+    """As `temporary_server`, for who has something to do while the server starts.
+
+    Yields:
+        The settings, and what waits until the server answers, or raises OutputError.
+    """
     settings = _make_settings(home, host)
     log = home / "server.log"
     server = _Server(settings, log, host)
-    try:
+
+    def await_start() -> None:
         _await(server.process, settings["PREFECT_API_URL"], log)
         server.watch()
-        yield settings
+
+    try:
+        yield settings, await_start
     finally:
         server.stop()
 
 
-def await_server() -> None:
-    """Waits for the configured Prefect API to answer, should it be restarting.
+def await_server(limit_s: float = _BACK_LIMIT_S) -> None:
+    """Waits for the configured Prefect API to answer, should it be (re)starting.
 
     Raises:
-        OutputError: if it does not within two minutes.
+        OutputError: if it does not within the limit.
     """
     url = str(PREFECT_API_URL.value())
-    deadline = time.monotonic() + _BACK_LIMIT_S
+    deadline = time.monotonic() + limit_s
     while not _answers(url):
         if time.monotonic() > deadline:
             raise OutputError(
                 f"Prefect server must answer at {url}, it does not any more; start it and run "
                 "again, what is finished is on the disk and is kept"
             )
-        time.sleep(1)
+        time.sleep(_POLL_S)
 
 
 class _Server:
@@ -130,11 +148,11 @@ def _start(settings: dict[str, str], log: Path, host: str) -> subprocess.Popen[b
 
 
 def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + _START_LIMIT_S
+    deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline and process.poll() is None:
         if _answers(url):
             return
-        time.sleep(0.3)
+        time.sleep(_POLL_S)
     if shutil.disk_usage(log.parent).free < _LEAST_FREE_BYTES:
         raise OutputError(
             f"output must be writable, the disk of {log.parent} is full; free space (a server's "

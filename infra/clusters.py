@@ -13,11 +13,10 @@ from dask_jobqueue.slurm import SLURMCluster
 from distributed.utils import get_ip, get_ip_interface
 
 from infra.jobs import JobBoard
-from infra.specs import LocalSite, SlurmSite
+from infra.specs import LOOPBACK, LocalSite, SlurmSite
 from somaflow.errors import SiteError
 from somaflow.files import make_folder
 
-LOOPBACK = "127.0.0.1"
 JOB_NAME = "somaflow"
 # Dask has workers give freed memory back at once. Every temporary array is then mapped anew, and
 # segmenting a tile takes about twice as long (`make bench`, worker_memory).

@@ -22,6 +22,7 @@ from pydantic import (
 
 from somaflow.errors import StudyError
 
+LOOPBACK = "127.0.0.1"
 SITES = Path(__file__).resolve().parent
 _WALLTIME = re.compile(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)")
 

@@ -186,9 +186,17 @@ def _run_flow(flow: str, study: Path, site: str, retry_quarantined: bool) -> Non
     command = [sys.executable, "-m", "flows", flow, str(study), "--site", site]
     if retry_quarantined:
         command.append("--retry-quarantined")
-    code = run_child(command)
+    code = run_child(command, meanwhile=_import_results)
     if code:
         raise typer.Exit(code if code > 0 else 128 - code)  # as a shell says it for a signal
+
+
+def _import_results() -> None:
+    """Imports, while the flow starts, what `_show_results` needs at its end."""
+    import rich.console  # noqa: F401
+
+    import somaflow.experiments.overview
+    import somaflow.status  # noqa: F401
 
 
 def _show_results(study_path: Path) -> None:

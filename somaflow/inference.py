@@ -20,7 +20,7 @@ from somaflow.evaluation.scoring import describe_recipe
 from somaflow.features import measure_cells
 from somaflow.files import sweep_temporaries, write_bytes
 from somaflow.keys import content_key, library_versions
-from somaflow.labelstore import Labels, create_arrays, encode_shard
+from somaflow.labelstore import Labels, ShardEncoder, create_arrays
 from somaflow.ledger import (
     ShardRecord,
     TileRecord,
@@ -130,22 +130,25 @@ def infer_shard(
         done = _find_done(paths, key, shard, retry_quarantined)  # by whom we waited for
         if done is not None:
             return done
-        plan = read_plan(paths, key)
-        rows = plan[plan["shard"] == shard]
+        rows = read_plan(paths, key, shard)
         sets = {marker: recipe.for_marker(marker) for marker in rows["marker"].unique()}
         segmenters = {marker: load(chosen) for marker, chosen in sets.items()}
+        first = rows.iloc[0]
+        encoder = ShardEncoder(shard_tiles, int(first.height_px), int(first.width_px))
         results = []
         for row in rows.itertuples():
             before_tile()
             reason = (set_aside or {}).get(str(row.tile_id), "")
-            results.append(
+            result, labels = (
                 _set_aside(row, reason)
                 if reason
                 else _try_tile(row, segmenters[row.marker], sets[row.marker], pixel_offset)
             )
+            results.append(result)
+            encoder.add(labels)  # compressed at once: a full-size tile's labels are 5.8 MB
         _require_some_success(results, shard)
         device = next(iter(segmenters.values())).device
-        return _commit(paths, key, shard, rows, results, shard_tiles, device)
+        return _commit(paths, key, shard, rows, results, encoder.finish(), device)
 
 
 def _find_done(
@@ -161,11 +164,10 @@ def _commit(
     shard: int,
     rows: pd.DataFrame,
     results: "list[_TileResult]",
-    shard_tiles: int,
+    encoded: bytes,
     device: str,
 ) -> ShardRecord:
     """Writes labels, then cells, then the record."""
-    encoded = encode_shard([result.labels for result in results], shard_tiles)
     array, index = str(rows["array"].iloc[0]), int(rows["index"].iloc[0])
     labels_sha256 = write_bytes(paths.label_shard(key, array, index), encoded)
     cells = _collect_cells(results)
@@ -206,12 +208,13 @@ def try_tile(
 @dataclass(frozen=True)
 class _TileResult:
     record: TileRecord
-    labels: Labels
     cells: pd.DataFrame | None
     segmenter_failed: bool = False
 
 
-def _try_tile(row: Any, segmenter: Segments, recipe: Recipe, pixel_offset: int) -> _TileResult:
+def _try_tile(
+    row: Any, segmenter: Segments, recipe: Recipe, pixel_offset: int
+) -> tuple[_TileResult, Labels]:
     """The tile's labels and cells, or, after `ATTEMPTS` failures, empty labels with the reason."""
     reason, segmenter_failed = "", False
     for _ in range(ATTEMPTS):
@@ -227,13 +230,13 @@ def _try_tile(row: Any, segmenter: Segments, recipe: Recipe, pixel_offset: int) 
     return _set_aside(row, reason, segmenter_failed)
 
 
-def _set_aside(row: Any, reason: str, segmenter_failed: bool = False) -> _TileResult:
+def _set_aside(row: Any, reason: str, segmenter_failed: bool = False) -> tuple[_TileResult, Labels]:
     empty = np.zeros((int(row.height_px), int(row.width_px)), dtype=np.uint32)
     record = TileRecord(tile_id=row.tile_id, n_cells=0, quarantined=reason)
-    return _TileResult(record, empty, None, segmenter_failed)
+    return _TileResult(record, None, segmenter_failed), empty
 
 
-def _measure_tile(row: Any, image: npt.NDArray[Any], labels: Labels) -> _TileResult:
+def _measure_tile(row: Any, image: npt.NDArray[Any], labels: Labels) -> tuple[_TileResult, Labels]:
     expected = (int(row.height_px), int(row.width_px))
     if labels.shape != expected:
         raise TileError(
@@ -243,7 +246,7 @@ def _measure_tile(row: Any, image: npt.NDArray[Any], labels: Labels) -> _TileRes
     cells = measure_cells(labels, image)
     for place, column in enumerate(_TILE_COLUMNS):
         cells.insert(place, column, getattr(row, column))
-    return _TileResult(TileRecord(tile_id=row.tile_id, n_cells=len(cells)), labels, cells)
+    return _TileResult(TileRecord(tile_id=row.tile_id, n_cells=len(cells)), cells), labels
 
 
 def _require_some_success(results: list[_TileResult], shard: int) -> None:

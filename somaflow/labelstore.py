@@ -33,21 +33,40 @@ def create_arrays(paths: RunPaths, key: str, plan: pd.DataFrame, shard_tiles: in
             write_bytes(target, content)
 
 
-def encode_shard(labels: list[Labels], shard_tiles: int) -> bytes:
-    """The bytes of one shard file.
+class ShardEncoder:
+    """Encodes the tiles of one shard one by one: of all labels it holds the compressed bytes.
 
     Args:
-        labels: up to `shard_tiles` label images (Y, X) uint32, all of one shape; missing ones at
-            the end of the last shard are stored empty.
         shard_tiles: tiles per shard.
+        height_px: of each tile.
+        width_px: of each tile.
     """
-    height_px, width_px = labels[0].shape
-    encoded, array = _memory_array(shard_tiles, height_px, width_px, shard_tiles)
-    block = np.zeros((shard_tiles, height_px, width_px), dtype=np.uint32)
-    for place, tile_labels in enumerate(labels):
-        block[place] = tile_labels
-    array[:] = block
-    return encoded["c/0/0/0"].to_bytes()
+
+    def __init__(self, shard_tiles: int, height_px: int, width_px: int) -> None:
+        """Starts with no tile."""
+        self._n_tiles, self._shape = shard_tiles, (height_px, width_px)
+        self._encoded, self._array = _memory_array(shard_tiles, height_px, width_px, shard_tiles)
+        self._n_added = 0
+
+    def add(self, labels: Labels) -> None:
+        """Takes the next tile's labels, (Y, X) uint32.
+
+        Raises:
+            ValueError: if they have another shape, or the shard is full.
+        """
+        if labels.shape != self._shape or self._n_added == self._n_tiles:
+            raise ValueError(
+                f"a shard must be given {self._n_tiles} tiles of {self._shape}, got one of "
+                f"{labels.shape} after {self._n_added}"
+            )
+        self._array[self._n_added] = labels  # zarr puts the chunk beside those that are there
+        self._n_added += 1
+
+    def finish(self) -> bytes:
+        """The bytes of the shard file, as zarr writes it whole; missing tiles are stored empty."""
+        while self._n_added < self._n_tiles:
+            self.add(np.zeros(self._shape, dtype=np.uint32))
+        return self._encoded["c/0/0/0"].to_bytes()
 
 
 class LabelStore:

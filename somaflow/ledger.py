@@ -7,6 +7,7 @@ bytes as an uninterrupted run.
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from somaflow.files import write_bytes, write_text
 from somaflow.paths import RunPaths
 
 SCHEMA_VERSION = 1
+_N_READERS = 8
+# Rows are in order of shard, so a worker reads the few groups that its shard lies in.
+_PLAN_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,12 @@ def write_plan(paths: RunPaths, key: str, plan: pd.DataFrame, run: dict[str, obj
     """Writes the plan and what the inference is (recipe, weights, versions), once for a key."""
     text = json.dumps({"schema_version": SCHEMA_VERSION, "key": key, **run}, indent=2) + "\n"
     write_text(paths.run_record(key), text)
-    write_bytes(paths.plan(key), plan.to_parquet(index=False))
+    content = plan.to_parquet(index=False, row_group_size=_PLAN_ROWS)
+    write_bytes(paths.plan(key), content)
 
 
-def read_plan(paths: RunPaths, key: str) -> pd.DataFrame:
-    """The plan of an inference.
+def read_plan(paths: RunPaths, key: str, shard: int | None = None) -> pd.DataFrame:
+    """The plan of an inference, or the rows of one shard of it.
 
     Raises:
         StoreError: if there is none under that key.
@@ -90,7 +95,7 @@ def read_plan(paths: RunPaths, key: str) -> pd.DataFrame:
     path = paths.plan(key)
     if not path.exists():
         raise StoreError(f"inference must have a plan, found none at {path}; run e5-inference")
-    return pd.read_parquet(path)
+    return pd.read_parquet(path, filters=None if shard is None else [("shard", "==", shard)])
 
 
 def read_run(paths: RunPaths, key: str) -> dict[str, Any]:
@@ -173,12 +178,14 @@ def unfinished_shards(
         plan: from `plan_shards`.
         retry_quarantined: also those with quarantined tiles.
     """
-    unfinished = []
-    for shard in sorted(plan["shard"].unique().tolist()):
-        record = verified_record(paths, key, shard)
-        if record is None or (retry_quarantined and record.quarantined):
-            unfinished.append(int(shard))
-    return unfinished
+    shards = [int(shard) for shard in sorted(plan["shard"].unique())]
+    with ThreadPoolExecutor(_N_READERS) as pool:  # reading and hashing release the GIL
+        records = list(pool.map(lambda shard: verified_record(paths, key, shard), shards))
+    return [
+        shard
+        for shard, record in zip(shards, records, strict=True)
+        if record is None or (retry_quarantined and record.quarantined)
+    ]
 
 
 def _digest(path: Path) -> str:

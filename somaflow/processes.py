@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -32,11 +32,20 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def run_child(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
+def run_child(
+    command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> int:
     """Runs a command to its end and returns its exit code.
 
     SIGTERM is passed on, so that the child can end in good order; Ctrl-C reaches it by itself. In
     both cases this process waits for it.
+
+    Args:
+        command: what to run.
+        environment: of the child; None = this process's.
+        meanwhile: called once the child runs; what it raises ends the child and is passed on.
     """
     process = subprocess.Popen(command, env=environment, preexec_fn=die_with_parent)
     handlers = {
@@ -45,7 +54,12 @@ def run_child(command: Sequence[str], environment: Mapping[str, str] | None = No
     }
     former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
+        meanwhile()
         return process.wait()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
