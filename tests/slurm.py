@@ -3,6 +3,8 @@
 import os
 import shutil
 import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +31,22 @@ def running_sandbox(folder: Path, nodes: int = 2) -> Iterator[Sandbox]:
         yield sandbox
     finally:
         sandbox.down()
+
+
+def resume_nodes(sandbox: Sandbox) -> None:
+    """Has every node take jobs again; one that was down may have come back by itself."""
+    deadline = time.monotonic() + 30
+    while ill := [node for node in sandbox.node_names() if _is_ill(sandbox, node)]:
+        assert time.monotonic() < deadline, f"nodes {ill} must come back"
+        for node in ill:
+            command = ["scontrol", "update", f"NodeName={node}", "State=RESUME"]
+            subprocess.run(command, env=sandbox.environment, capture_output=True, check=False)
+        time.sleep(0.2)
+
+
+def _is_ill(sandbox: Sandbox, node: str) -> bool:
+    state = sandbox.ask("sinfo", "-h", "-N", "-n", node, "-o", "%T")
+    return "drain" in state or "down" in state
 
 
 def _free_ports(number: int) -> int:

@@ -20,7 +20,7 @@ from somaflow.paths import RunPaths
 from somaflow.synthetic import write_study
 from tests.chaos.audit import RESULTS
 from tests.conftest import REPOSITORY
-from tests.slurm import running_sandbox
+from tests.slurm import resume_nodes, running_sandbox
 
 # Python's own clock, off by what a file says, in every process of a run and its jobs.
 _SITE_CUSTOMIZE = """\
@@ -154,10 +154,7 @@ class Lab:
     def heal(self) -> None:
         """Undoes what events left: nodes that take no jobs, a clock that is off."""
         self.clock.write_text("0")
-        for node in self.sandbox.node_names():
-            state = self.sandbox.ask("sinfo", "-h", "-N", "-n", node, "-o", "%T").strip()
-            if "drain" in state or "down" in state:
-                self.sandbox.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        resume_nodes(self.sandbox)
 
     def clear(self) -> None:
         """Removes labels, cells and ledger, and waits until no job is left."""

@@ -11,7 +11,7 @@ import yaml
 from flows.sites import Runner, dask_runner
 from infra.sandbox import Sandbox
 from somaflow.errors import SiteError
-from tests.slurm import running_sandbox
+from tests.slurm import resume_nodes, running_sandbox
 
 pytestmark = pytest.mark.slow
 
@@ -131,7 +131,7 @@ def test_work_of_a_lost_job_is_done_by_another(sandbox: Sandbox, tmp_path: Path,
             sandbox.ask("scancel", "--signal=KILL", "--full", first)
         wait_until(lambda: len(list(tmp_path.glob("marker-*"))) == 2)
         if how == "node down":
-            sandbox.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+            resume_nodes(sandbox)
         marker.touch()
         wait_until(lambda: bool(found))
     assert [first] != found
