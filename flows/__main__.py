@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from flows.server import START_LIMIT_S, await_server, starting_server
+from flows.server import START_LIMIT_S, await_server, is_configured, starting_server
 from infra.specs import LOOPBACK, LocalSite, SlurmSite, load_site
 from somaflow.errors import SomaflowError
 from somaflow.processes import run_child
@@ -47,9 +47,7 @@ def main(arguments: list[str]) -> int:
 
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     study = load_study(options.study)
-    from prefect.settings import PREFECT_API_URL
-
-    if PREFECT_API_URL.value():
+    if is_configured():
         parameters: dict[str, Any] = {"study": study, "site": options.site}
         if options.retry_quarantined:
             parameters["retry_quarantined"] = True

@@ -14,8 +14,7 @@ from flows.server import await_server
 from flows.sites import Runner, dask_runner
 from somaflow.errors import DeviceError, InferenceError, OutputError, SiteError
 from somaflow.inference import Inference, plan_inference
-from somaflow.inventory import inference_tiles, read_tiles
-from somaflow.keys import fingerprint_files
+from somaflow.inventory import fingerprint_tiles, inference_tiles, read_tiles
 from somaflow.ledger import read_plan, read_records, unfinished_shards
 from somaflow.recipebook import find_recipe
 from somaflow.recipes import Recipe
@@ -66,14 +65,12 @@ def e5_inference(
 
 def _plan(study: Study, recipe: Recipe) -> Inference:
     tiles = inference_tiles(read_tiles(study.paths))
-    usable = tiles[tiles.status == "ok"]
-    files = usable[["dapi_path", "marker_path"]].to_numpy().ravel()
     return plan_inference(
         study.paths,
-        usable,
+        tiles,
         recipe,
         weights_sha256,
-        fingerprint_files(files, study.paths.fingerprints),
+        fingerprint_tiles(tiles, study.paths),
         study.shard_tiles,
         study.tiles.pixel_offset,
     )

@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prefect.settings import PREFECT_API_URL
-
 from infra.specs import LOOPBACK
 from somaflow.errors import OutputError
 from somaflow.files import make_folder, output_errors
@@ -70,12 +68,31 @@ def starting_server(
         server.stop()
 
 
+def is_configured() -> bool:
+    """Whether a Prefect API is configured: by environment, profile, or a file in this folder."""
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
+    project = Path("pyproject.toml")
+    if not (
+        any(path.exists() for path in (profiles, Path("prefect.toml"), Path(".env")))
+        or (project.exists() and "[tool.prefect" in project.read_text(encoding="utf-8"))
+    ):
+        return False  # two seconds sooner than Prefect's own answer: the server starts meanwhile
+    from prefect.settings import PREFECT_API_URL
+
+    return bool(PREFECT_API_URL.value())
+
+
 def await_server(limit_s: float = _BACK_LIMIT_S) -> None:
     """Waits for the configured Prefect API to answer, should it be (re)starting.
 
     Raises:
         OutputError: if it does not within the limit.
     """
+    from prefect.settings import PREFECT_API_URL
+
     url = str(PREFECT_API_URL.value())
     deadline = time.monotonic() + limit_s
     while not _answers(url):

@@ -65,6 +65,10 @@ class InferenceError(SomaflowError, RuntimeError):
     """Shards could not be segmented; what was committed is kept."""
 
 
+class WorkerLimitError(InferenceError):
+    """Workers have too little memory, or live too short, for a shard."""
+
+
 class StoreError(SomaflowError, OSError):
     """The label store, the ledger or a cell file is missing, torn or not what its record says."""
 

@@ -60,6 +60,13 @@ def inference_tiles(table: pd.DataFrame) -> pd.DataFrame:
     return table[table.source == "tiles"].reset_index(drop=True)
 
 
+def fingerprint_tiles(table: pd.DataFrame, paths: RunPaths) -> dict[str, str]:
+    """sha256 of every image of the usable rows, by path; those known already are not read."""
+    usable = table[table.status == "ok"]
+    files = usable[["dapi_path", "marker_path"]].to_numpy().ravel()
+    return fingerprint_files(files, paths.fingerprints)
+
+
 def unmatched_donor_rows(table: pd.DataFrame) -> list[str]:
     """A line for each row of a donor table that names no tile; the tiles may lie elsewhere."""
     return [

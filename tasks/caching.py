@@ -15,12 +15,13 @@ from somaflow.errors import (
     TileError,
     TrainingError,
     TrainingStopped,
+    WorkerLimitError,
 )
 
 # Trying again at once cannot mend these; a person, or a later run, must.
 _FINAL_ERRORS = (
     *(TileError, LabelsError, ModelError, DeviceError, OutputError),
-    *(TrainingError, TrainingStopped, SiteError),
+    *(TrainingError, TrainingStopped, SiteError, WorkerLimitError),
 )
 
 

@@ -16,7 +16,7 @@ from distributed import get_worker
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from somaflow.errors import InferenceError
+from somaflow.errors import InferenceError, WorkerLimitError
 from somaflow.inference import infer_shard, try_tile
 from somaflow.ledger import read_plan
 from somaflow.paths import RunPaths
@@ -115,7 +115,7 @@ def _commit(
     """Gives the shard to workers until one has the time for it.
 
     Raises:
-        InferenceError: if workers do not live as long as the shard takes.
+        WorkerLimitError: if workers do not live as long as the shard takes.
     """
     n_stops = 0
     while True:
@@ -127,7 +127,7 @@ def _commit(
         workers.retire(done.address)
         n_stops += done.spent_s > _LAST_SECONDS_S
         if n_stops == _MOST_STOPS:
-            raise InferenceError(
+            raise WorkerLimitError(
                 f"a shard must be done within a worker's life of {done.lifetime_s:.0f} s, shard "
                 f"{shard} of {work.shard_tiles} tiles was not, {n_stops} times; raise walltime of "
                 "the site, or lower shard_tiles of the study"
@@ -138,7 +138,8 @@ def _find_deadly_tiles(work: Work, shard: int, workers: Workers) -> dict[str, st
     """Reasons, by tile_id, to set tiles aside: those that kill workers one by one too.
 
     Raises:
-        InferenceError: if no tile does, or none of the first ones does not.
+        WorkerLimitError: if the first ones all do.
+        InferenceError: if none does; that may have been chance, and is tried again.
     """
     plan = read_plan(RunPaths(work.output), work.key)
     tile_ids = plan.tile_id[plan.shard == shard].tolist()
@@ -149,7 +150,7 @@ def _find_deadly_tiles(work: Work, shard: int, workers: Workers) -> dict[str, st
         except WorkersDied:
             deadly[tile_id] = "its worker died on it, again and again (out of memory?)"
         if len(deadly) == _MOST_STOPS == n_tried + 1:
-            raise InferenceError(
+            raise WorkerLimitError(
                 f"a worker must live through some tile, those of shard {shard} died on each of "
                 f"the first {len(deadly)}; give workers more memory (memory_gb of the site)"
             )

@@ -6,6 +6,7 @@ from prefect import task
 from somaflow.inventory import (
     check_labelled,
     discover_study,
+    fingerprint_tiles,
     labelled_tiles,
     prepared_key,
     refuse_unusable,
@@ -32,6 +33,7 @@ def find_tiles(study: Study) -> list[str]:
     unmatched = unmatched_donor_rows(table)
     table.attrs = {}  # they would be stored in the file
     study.paths.write_current(study.paths.tiles, table.to_parquet(index=False))
+    fingerprint_tiles(table, study.paths)  # once, here: all later stages look them up
     return [*refuse_unusable(table, study), *unmatched]
 
 

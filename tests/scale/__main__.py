@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from flows.server import temporary_server
 from infra.specs import load_site
 from somaflow.errors import SomaflowError
 from somaflow.files import write_text
@@ -40,6 +41,8 @@ def run_size(folder: Path, n_tiles: int) -> dict[str, Any]:
     prepared = run_watched("run", "e0-prepare", study_path)
     run = run_watched("run", "e5-inference", study_path)
     again = run_watched("run", "e5-inference", study_path)
+    with temporary_server(folder / "prefect") as server:
+        served = run_watched("run", "e5-inference", study_path, server=server)
     status = run_watched("status", study_path)
     paths = load_study(study_path).paths
     key = find_key(paths)
@@ -50,6 +53,7 @@ def run_size(folder: Path, n_tiles: int) -> dict[str, Any]:
         "run": describe_run(run),
         "memory": describe_memory(run),
         "again": {"wall_s": again.wall_s, "flow_cpu_s": again.taken["flow"].cpu_s},
+        "again_served": {"wall_s": served.wall_s},
         "status": {"wall_s": status.wall_s},
         "files": measure_outputs(paths, key),
         **_compare_with_bare(study_path, folder / "bare", key, found["shards"]),

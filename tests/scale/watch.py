@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import psutil
@@ -78,19 +79,26 @@ class _Samples:
         return roles
 
 
-def run_watched(*arguments: object) -> Watched:
-    """Runs `somaflow` with these arguments, as a user would, without a Prefect server at hand.
+def run_watched(*arguments: object, server: Mapping[str, str] | None = None) -> Watched:
+    """Runs `somaflow` with these arguments, as a user would.
+
+    Args:
+        arguments: of the command line.
+        server: settings of a running Prefect server; without them the command brings its own.
 
     Raises:
         RuntimeError: if it fails, with its last lines.
     """
     environment = {name: value for name, value in os.environ.items() if "PREFECT" not in name}
+    environment |= {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", **(server or {})}
     command = [sys.executable, "-m", "somaflow", *map(str, arguments)]
     begun = time.monotonic()
     process = subprocess.Popen(
         command,
         cwd=REPOSITORY,
-        env=environment | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
+        env=environment
+        | dict(server or {})
+        | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
