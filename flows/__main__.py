@@ -12,7 +12,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from flows.server import START_LIMIT_S, await_server, is_configured, starting_server
+from flows.server import (
+    START_LIMIT_S,
+    ServerGoneError,
+    await_server,
+    is_configured,
+    server_errors,
+    starting_server,
+)
 from infra.specs import LOOPBACK, LocalSite, SlurmSite, load_site
 from somaflow.errors import SomaflowError
 from somaflow.processes import run_child
@@ -40,6 +47,9 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         return _run(options, arguments)
+    except ServerGoneError as error:
+        print(f"somaflow: {error}", file=sys.stderr, flush=True)
+        os._exit(1)  # at a normal exit Prefect waits for minutes to tell its last events to nobody
     except SomaflowError as error:
         print(f"somaflow: {error}", file=sys.stderr)
         return 1
@@ -55,7 +65,8 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
         flow = getattr(import_module(module), name)
         if options.await_server:
             await_server(START_LIMIT_S)
-        flow(**parameters)
+        with server_errors():
+            flow(**parameters)
         return 0
     host = _server_host(load_site(options.site))
     with starting_server(study.output / "prefect", host) as (settings, await_start):

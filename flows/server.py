@@ -4,6 +4,7 @@ It keeps its SQLite database in the study's output folder, listens where the sit
 it (loopback, where they are on this machine), and ends with the command, even if that is killed.
 """
 
+import logging
 import os
 import shutil
 import socket
@@ -25,9 +26,13 @@ from somaflow.processes import die_with_parent
 START_LIMIT_S = 180
 _POLL_S = 0.2
 _STOP_LIMIT_S = 20
-_BACK_LIMIT_S = 120
+_BACK_LIMIT_S = float(os.environ.get("SOMAFLOW_SERVER_WAIT_S", "120"))
 _AGAIN_AFTER_S = 5
 _LEAST_FREE_BYTES = 1_000_000
+
+
+class ServerGoneError(OutputError):
+    """The Prefect API does not answer any more."""
 
 
 @contextmanager
@@ -88,8 +93,10 @@ def is_configured() -> bool:
 def await_server(limit_s: float = _BACK_LIMIT_S) -> None:
     """Waits for the configured Prefect API to answer, should it be (re)starting.
 
+    By default two minutes, or as many seconds as SOMAFLOW_SERVER_WAIT_S says.
+
     Raises:
-        OutputError: if it does not within the limit.
+        ServerGoneError: if it does not within the limit.
     """
     from prefect.settings import PREFECT_API_URL
 
@@ -97,11 +104,30 @@ def await_server(limit_s: float = _BACK_LIMIT_S) -> None:
     deadline = time.monotonic() + limit_s
     while not _answers(url):
         if time.monotonic() > deadline:
-            raise OutputError(
-                f"Prefect server must answer at {url}, it does not any more; start it and run "
-                "again, what is finished is on the disk and is kept"
-            )
+            error = _gone(url)
+            # Said at once: Prefect's client goes on trying for minutes before the run may end.
+            logging.getLogger("prefect.somaflow").error("%s", error)
+            raise error
         time.sleep(_POLL_S)
+
+
+@contextmanager
+def server_errors() -> Iterator[None]:
+    """Turns a Prefect API that does not answer any more into a ServerGoneError."""
+    import httpx
+    from prefect.settings import PREFECT_API_URL
+
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise _gone(str(PREFECT_API_URL.value())) from error
+
+
+def _gone(url: str) -> ServerGoneError:
+    return ServerGoneError(
+        f"Prefect server must answer at {url}, it does not any more; start it and run again, what "
+        "is finished is on the disk and is kept"
+    )
 
 
 class _Server:

@@ -25,6 +25,7 @@ from infra.jobs import JobBoard, JobWatch
 from infra.specs import SlurmSite, load_site
 from somaflow.clocks import JumpBack
 from somaflow.errors import SiteError
+from somaflow.training import request_stop
 from tasks.workers import (
     CLOCK_LIMIT_S,
     KnowsItsEnd,
@@ -124,6 +125,13 @@ class Runner:
         """Where the job of a worker writes its log; empty on this machine."""
         log = self._watch.log_of(worker) if self._watch is not None else None
         return str(log or "")
+
+    def abandon(self, reason: str) -> None:
+        """Cancels tasks that were submitted, and asks trainings to save themselves and stop."""
+        if self._runner is not None:
+            client = self._runner.client
+            client.cancel(list(self._futures))
+            client.run(request_stop, reason, on_error="ignore")
 
     def start(self) -> DaskTaskRunner:
         """The running cluster."""
@@ -231,6 +239,13 @@ def shared_runner(site: str, output: Path) -> Iterator[None]:
             yield
         finally:
             _SHARED.reset(token)
+
+
+def abandon_work(reason: str) -> None:
+    """Ends what still runs on the shared cluster: trainings save themselves, the rest is let go."""
+    runner = _SHARED.get()
+    if runner is not None:
+        runner.abandon(reason)
 
 
 async def _send_last_words() -> None:

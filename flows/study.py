@@ -1,9 +1,9 @@
 """The whole study, in the order of the data: prepare, train and score, experiment, segment all."""
 
-from collections.abc import Callable
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import Flow, flow, get_run_logger
+from prefect.flow_engine import FlowRunTimeoutError
 
 from flows.e0_prepare import e0_prepare
 from flows.e1_recipes import e1_recipes
@@ -12,8 +12,8 @@ from flows.e3_gating import e3_gating
 from flows.e4_thresholds import e4_thresholds
 from flows.e5_inference import e5_inference
 from flows.naming import named
-from flows.sites import shared_runner
-from somaflow.errors import DeviceError, ExperimentError, OutputError
+from flows.sites import abandon_work, shared_runner
+from somaflow.errors import DeviceError, ExperimentError, OutputError, SiteError
 from somaflow.study import Study
 
 
@@ -33,16 +33,24 @@ def study(study: Study, site: str = "laptop") -> dict[str, Any]:
 
 def _run_stages(study: Study, site: str) -> dict[str, Any]:
     done: dict[str, Any] = {"e0-prepare": e0_prepare(study, site)}
-    stages: dict[str, Callable[..., Any]] = {}
+    stages: dict[str, Flow[..., Any]] = {}
     if done["e0-prepare"]["labelled"]:
         stages = _experiments(study)
     stages["e5-inference"] = e5_inference
     failures = []
+    limit_s = None if study.stage_limit_hours is None else 3600 * study.stage_limit_hours
     for name, stage in stages.items():
         try:
-            done[name] = stage(study, site)
-        except (OutputError, DeviceError):
+            done[name] = stage.with_options(timeout_seconds=limit_s)(study, site)
+        except (OutputError, DeviceError, SiteError):
             raise  # nothing else can be written, or run, either
+        except FlowRunTimeoutError:
+            abandon_work(f"{name} took too long")
+            get_run_logger().error("%s took too long", name)
+            failures.append(
+                f"{name}: took longer than stage_limit_hours ({study.stage_limit_hours:g}); raise "
+                "it in the study file, or run again: what is finished is kept"
+            )
         except Exception as error:  # noqa: BLE001 - listed, and this flow fails with the list
             get_run_logger().error("%s failed: %s", name, error)
             failures.append(f"{name}: {error}")
@@ -52,9 +60,9 @@ def _run_stages(study: Study, site: str) -> dict[str, Any]:
     return done
 
 
-def _experiments(study: Study) -> dict[str, Callable[..., Any]]:
+def _experiments(study: Study) -> dict[str, Flow[..., Any]]:
     """The experiments on labelled tiles that the study file has a part for."""
-    stages: dict[str, Callable[..., Any]] = {"e1-recipes": e1_recipes}
+    stages: dict[str, Flow[..., Any]] = {"e1-recipes": e1_recipes}
     if study.label_budgets is not None:
         stages["e2-label-budget"] = e2_label_budget
     if study.gating is not None:

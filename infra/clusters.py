@@ -32,6 +32,8 @@ DASK_CONFIG: Mapping[str, Any] = {
 _AS_EXPORT = (
     "export DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON='{\"MALLOC_TRIM_THRESHOLD_\": None}'"
 )
+# A job's log says where its worker listens and which shards it did.
+_LOG_EXPORT = "export DASK_LOGGING__DISTRIBUTED=info"
 # Workers that were started together do not leave together.
 _STAGGER_SHARE = 0.2
 # Seconds without work after which a job is given back.
@@ -134,7 +136,7 @@ def _slurm_arguments(site: SlurmSite, log_folder: Path) -> dict[str, Any]:
         "memory": f"{site.memory_gb}GiB",  # as SLURM counts them
         "walltime": site.walltime,
         "job_extra_directives": _directives(site),
-        "job_script_prologue": [_AS_EXPORT, *site.setup],
+        "job_script_prologue": [_AS_EXPORT, _LOG_EXPORT, *site.setup],
         "log_directory": str(log_folder),
         "local_directory": site.scratch,
         "python": site.python,

@@ -1,15 +1,19 @@
 """How far a study is, read from its files alone; needs no server."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from somaflow.experiments.results import SUMMARY
-from somaflow.ledger import read_plan, read_records
+from somaflow.ledger import ShardRecord, read_plan, read_records
 from somaflow.paths import RunPaths
 from somaflow.study import Study
 from somaflow.training import is_trained, read_history
+
+_PACE_WINDOW_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,27 @@ class InferenceStatus:
     shards_done: int
     cells: int
     quarantined: tuple[tuple[str, str], ...]
+    tiles_per_s: float | None
+    """Rate of the last ten minutes in which shards were committed; None before the second one."""
+    idle_s: float | None
+    """Since the last shard was committed; None before the first one."""
+
+    def pace(self) -> str:
+        """How fast it is and how long the rest will take, in words; empty if there is no rest."""
+        if self.shards_done == self.shards or self.idle_s is None:
+            return ""
+        last = f"last shard {describe_duration(self.idle_s)} ago"
+        if self.idle_s > _PACE_WINDOW_S or self.tiles_per_s is None:
+            return last
+        left = describe_duration((self.tiles - self.tiles_done) / self.tiles_per_s)
+        return f"{self.tiles_per_s:.3g} tiles/s, {left} left, {last}"
 
 
 def inference_status(paths: RunPaths, key: str) -> InferenceStatus:
     """Counts of the plan and of the commit records of one inference."""
     plan = read_plan(paths, key)
     records = read_records(paths, key)
+    tiles_per_s, idle_s = _measure_pace(paths, records)
     return InferenceStatus(
         key=key,
         tiles=len(plan),
@@ -39,7 +58,27 @@ def inference_status(paths: RunPaths, key: str) -> InferenceStatus:
         quarantined=tuple(
             (tile.tile_id, tile.quarantined) for record in records for tile in record.quarantined
         ),
+        tiles_per_s=tiles_per_s,
+        idle_s=idle_s,
     )
+
+
+def _measure_pace(
+    paths: RunPaths, records: Sequence[ShardRecord]
+) -> tuple[float | None, float | None]:
+    """Tiles a second, and seconds since the last commit, by when records were written."""
+    commits = sorted(
+        (paths.record(record.key, record.shard).stat().st_mtime, len(record.tiles))
+        for record in records
+    )
+    if not commits:
+        return None, None
+    newest = commits[-1][0]
+    recent = [commit for commit in commits if newest - commit[0] <= _PACE_WINDOW_S]
+    # The first commit's tiles were segmented before it.
+    n_tiles, elapsed_s = sum(count for _, count in recent[1:]), newest - recent[0][0]
+    rate = n_tiles / elapsed_s if n_tiles and elapsed_s > 0 else None
+    return rate, max(0.0, time.time() - newest)
 
 
 def describe_status(study: Study) -> str:
@@ -57,6 +96,8 @@ def describe_status(study: Study) -> str:
             f"{status.shards_done} of {status.shards} shards, {status.cells} cells, "
             f"{len(status.quarantined)} quarantined"
         )
+        if pace := status.pace():
+            lines.append(f"                 {pace}")
         lines += [f"                 {tile_id}: {reason}" for tile_id, reason in status.quarantined]
         lines.append(f"labels           {paths.labels(status.key)}")
         lines.append(f"cells            {paths.cells_folder(status.key)}")

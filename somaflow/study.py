@@ -111,6 +111,8 @@ class Study(_Settings):
     reason, or stop. A bad labelled tile always stops e0-prepare."""
     shard_tiles: int = Field(default=64, ge=1, le=4096)
     """Tiles that one task segments and commits together."""
+    stage_limit_hours: float | None = Field(default=None, gt=0)
+    """The flow `study` ends a stage that takes longer, and goes on without it; empty: no limit."""
     iou_threshold: float = Field(default=0.5, gt=0, le=1)
     """Overlap (intersection over union) from which a predicted cell counts as found."""
     n_resamples: int = Field(default=2000, ge=100, le=100_000)

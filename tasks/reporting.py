@@ -5,6 +5,8 @@ import logging
 import sys
 import time
 from collections import deque
+from contextvars import copy_context
+from threading import Thread
 from uuid import UUID
 
 import httpx
@@ -25,6 +27,7 @@ _LOGGER = logging.getLogger(__name__)
 _TERMINAL_INTERVAL_S = 1.0
 _LOG_INTERVAL_S = 15.0
 _ARTIFACT_INTERVAL_S = 2.0
+_LAST_LIMIT_S = 10.0
 _RATE_INTERVAL_S, _RATE_SAMPLES = 5.0, 60
 
 
@@ -52,6 +55,7 @@ class Progress:
         self._sent_at = -_ARTIFACT_INTERVAL_S
         self._is_silent = False
         self._artifact: UUID | None = None
+        self._sender = Thread()
         interval = _TERMINAL_INTERVAL_S if sys.stderr.isatty() else _LOG_INTERVAL_S
         self._bar = tqdm(
             total=total, initial=done, desc=name, unit=f" {unit}", mininterval=interval
@@ -71,9 +75,11 @@ class Progress:
             self._send()
 
     def close(self) -> None:
-        """Shows the last state."""
+        """Shows the last state; a server that does not answer is not waited for long."""
         self._bar.close()
+        self._sender.join(_LAST_LIMIT_S)
         self._send()
+        self._sender.join(_LAST_LIMIT_S)
 
     def describe(self) -> str:
         """How many are done, how fast, and how long the rest will take, as one line."""
@@ -87,17 +93,24 @@ class Progress:
         return ", ".join([*parts, self._note] if self._note else parts)
 
     def _send(self) -> None:
+        """Tells the server from a thread: its client tries for a minute where none answers."""
         self._sent_at = time.monotonic()
+        if self._sender.is_alive():
+            return
         progress = 100.0 * self._done / self._total
+        # The thread must know of which run the artifact is.
+        arguments = (copy_context().run, self._tell, progress, self.describe())
+        self._sender = Thread(target=arguments[0], args=arguments[1:], daemon=True)
+        self._sender.start()
+
+    def _tell(self, progress: float, description: str) -> None:
         try:
             if self._artifact is None:
                 key = self._name.lower().replace(" ", "-")
-                made = create_progress_artifact(
-                    progress=progress, key=key, description=self.describe()
-                )
+                made = create_progress_artifact(progress, key=key, description=description)
                 self._artifact = made if isinstance(made, UUID) else None
             else:
-                update_progress_artifact(self._artifact, progress, self.describe())
+                update_progress_artifact(self._artifact, progress, description)
         except (httpx.HTTPError, PrefectHTTPStatusError) as error:
             if not self._is_silent:
                 _LOGGER.warning("The dashboard does not hear of the progress: %s", error)

@@ -16,7 +16,7 @@ settings.load_profile("somaflow")
 
 
 # Their tests share a server and a finished study, or a SLURM.
-TOGETHER = ("tests/flows/", "tests/infra/")
+TOGETHER = ("tests/flows/", "tests/infra/", "tests/chaos/")
 
 
 class FlowsTogether(LoadScopeScheduling):

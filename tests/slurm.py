@@ -14,17 +14,19 @@ import pytest
 from infra.sandbox import Sandbox
 
 
-@contextmanager
-def running_sandbox(folder: Path, nodes: int = 2) -> Iterator[Sandbox]:
-    """A sandbox of so many nodes that ends with the block.
-
-    Where SLURM cannot run, tests are skipped; in CI, which installs it, that is a failure.
-    """
+def require_slurm() -> None:
+    """Skips the test where SLURM cannot run; in CI, which installs it, that is a failure."""
     if os.geteuid() != 0 or shutil.which("slurmctld") is None or shutil.which("munged") is None:
         missing = "a real SLURM needs root and the packages slurm-wlm and munge"
         if os.environ.get("SOMAFLOW_TEST_SLURM") == "required":
             pytest.fail(missing)
         pytest.skip(missing)
+
+
+@contextmanager
+def running_sandbox(folder: Path, nodes: int = 2) -> Iterator[Sandbox]:
+    """A sandbox of so many nodes that ends with the block."""
+    require_slurm()
     sandbox = Sandbox(folder, nodes, port=_free_ports(nodes + 1))
     try:
         sandbox.up()

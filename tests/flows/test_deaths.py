@@ -12,7 +12,7 @@ from somaflow.ledger import read_records
 from somaflow.study import load_study
 from tests.flows.conftest import Run
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.long]
 SIDE_PX = 4500
 WORKER_GB = 0.85
 

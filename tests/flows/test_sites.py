@@ -13,7 +13,7 @@ from infra.sandbox import Sandbox
 from somaflow.errors import SiteError
 from tests.slurm import resume_nodes, running_sandbox
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
