@@ -25,13 +25,13 @@ from infra.jobs import JobBoard, JobWatch
 from infra.specs import SlurmSite, load_site
 from somaflow.clocks import JumpBack
 from somaflow.errors import SiteError
-from somaflow.training import request_stop
 from tasks.workers import (
     CLOCK_LIMIT_S,
     KnowsItsEnd,
     LeavesWhenClockJumps,
     StopTrainings,
     WorkersDied,
+    stop_trainings,
 )
 
 _LAST_WORDS_LIMIT_S = 20
@@ -131,7 +131,7 @@ class Runner:
         if self._runner is not None:
             client = self._runner.client
             client.cancel(list(self._futures))
-            client.run(request_stop, reason, on_error="ignore")
+            client.run(stop_trainings, reason, on_error="ignore")
 
     def start(self) -> DaskTaskRunner:
         """The running cluster."""

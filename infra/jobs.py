@@ -149,9 +149,10 @@ class JobWatch:
 
     def _look(self) -> None:
         board = self._board
-        if any(job.worked() for job in board.jobs.values()):
+        jobs = list(board.jobs.values())  # Dask's thread adds some at any moment
+        if any(job.worked() for job in jobs):
             board.deaths.clear()
-        if any(job.came_up_at is not None for job in board.jobs.values()):
+        if any(job.came_up_at is not None for job in jobs):
             self._idle_since = time.monotonic()
         queue = read_queue(self._site.clusters)
         if queue is None:
@@ -174,7 +175,7 @@ class JobWatch:
             if state in _WAITING:
                 self._judge_waiting(job, reason, age_s)
         elif job.closed:
-            del self._board.jobs[name]
+            self._board.jobs.pop(name, None)
         elif age_s > _LISTED_WITHIN_S and job.came_up_at is None:
             worked = job.worked()
             log = self._log(job.number)
@@ -197,7 +198,7 @@ class JobWatch:
 
     def _bury(self, name: str, death: str) -> None:
         """Forgets a job that is gone, so that another may take its worker's place."""
-        del self._board.jobs[name]
+        self._board.jobs.pop(name, None)
         if death:
             self._board.deaths.append(death)
             _LOGGER.warning("No worker came of a job: %s", death)

@@ -1,6 +1,18 @@
-"""A clock that was set back, noticed."""
+"""Time: a duration in words, and a clock that was set back, noticed."""
 
 import time
+
+
+def describe_duration(seconds: float) -> str:
+    """A duration in words, for example "2 h 05 min"; two units are enough."""
+    minutes, rest_s = divmod(round(seconds), 60)
+    hours, rest_min = divmod(minutes, 60)
+    days, rest_h = divmod(hours, 24)
+    if days:
+        return f"{days} d {rest_h:02} h"
+    if hours:
+        return f"{hours} h {rest_min:02} min"
+    return f"{minutes} min {rest_s:02} s" if minutes else f"{rest_s} s"
 
 
 class JumpBack:

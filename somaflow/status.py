@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from somaflow.clocks import describe_duration
 from somaflow.experiments.results import SUMMARY
 from somaflow.ledger import ShardRecord, read_plan, read_records
 from somaflow.paths import RunPaths
@@ -104,18 +105,6 @@ def describe_status(study: Study) -> str:
     if not statuses:
         lines.append("inference        none yet; `somaflow run e5-inference STUDY`")
     return "\n".join(lines)
-
-
-def describe_duration(seconds: float) -> str:
-    """A duration in words, for example "2 h 05 min"; two units are enough."""
-    minutes, rest_s = divmod(round(seconds), 60)
-    hours, rest_min = divmod(minutes, 60)
-    days, rest_h = divmod(hours, 24)
-    if days:
-        return f"{days} d {rest_h:02} h"
-    if hours:
-        return f"{hours} h {rest_min:02} min"
-    return f"{minutes} min {rest_s:02} s" if minutes else f"{rest_s} s"
 
 
 def current_experiments(paths: RunPaths) -> dict[str, Path]:

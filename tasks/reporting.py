@@ -20,8 +20,8 @@ from prefect.artifacts import (
 from prefect.exceptions import PrefectHTTPStatusError
 from tqdm import tqdm
 
+from somaflow.clocks import describe_duration
 from somaflow.experiments.results import Results, embed_pictures
-from somaflow.status import describe_duration
 
 _LOGGER = logging.getLogger(__name__)
 _TERMINAL_INTERVAL_S = 1.0

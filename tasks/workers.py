@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,8 +12,8 @@ from typing import Any, Protocol
 from distributed import Worker, WorkerPlugin, get_worker
 
 from somaflow.clocks import JumpBack
-from somaflow.training import request_stop
 
+# The trainer is imported where one may run: a worker of E5 needs none of it.
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 _GRACE_S = 30.0
 CLOCK_LIMIT_S = 5.0
@@ -102,7 +103,16 @@ class StopTrainings(WorkerPlugin):
 
     def teardown(self, worker: Worker) -> None:
         """The worker ends in good order: so do its trainings."""
-        request_stop("its worker ends")
+        stop_trainings("its worker ends")
+
+
+def stop_trainings(reason: str) -> int:
+    """Asks the trainings of this process to save themselves and stop; returns how many run."""
+    if "somaflow.training" not in sys.modules:
+        return 0
+    from somaflow.training import request_stop
+
+    return request_stop(reason)
 
 
 def _chain(number: signal.Signals) -> None:
@@ -110,7 +120,7 @@ def _chain(number: signal.Signals) -> None:
 
     def handle(received: int, frame: FrameType | None) -> Any:
         reason = f"its worker received {signal.Signals(received).name}"
-        request_stop(reason)
+        stop_trainings(reason)
         if callable(former):
             former(received, frame)
         elif received != signal.SIGUSR1 and former != signal.SIG_IGN:
@@ -123,6 +133,6 @@ def _chain(number: signal.Signals) -> None:
 def _end(number: int, reason: str) -> None:
     """Lets the trainings save themselves, then has the signal do what it is for."""
     deadline = time.monotonic() + _GRACE_S
-    while request_stop(reason) and time.monotonic() < deadline:
+    while stop_trainings(reason) and time.monotonic() < deadline:
         time.sleep(0.1)
     os.kill(os.getpid(), number)

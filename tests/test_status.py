@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from somaflow.clocks import describe_duration
 from somaflow.ledger import ShardRecord, TileRecord, plan_shards, write_plan, write_record
 from somaflow.paths import RunPaths
-from somaflow.status import describe_duration, inference_status
+from somaflow.status import inference_status
 
 KEY = "0123456789abcdef0123"
 

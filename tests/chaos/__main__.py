@@ -63,13 +63,14 @@ def _play(lab: Lab, number: int, events: list[Event], rng: random.Random) -> Rou
             _note_end(lab, lab.runs[-1], played)
             lab.start()
             _await_work(lab, rng)
+        lab.note_committed()
         after = time.monotonic() - started
         played.events.append(f"{after:.0f} s, {lab.n_done()} shards: {event(lab, rng)}")
     lab.heal()
     for run in lab.runs:
         _note_end(lab, run, played)
     _run_to_the_end(lab, played)
-    played.audit = audit_study(lab.output, lab.reference, lab.key)
+    played.audit = audit_study(lab.output, lab.reference, lab.key, lab.committed)
     played.seconds = time.monotonic() - started
     lab.runs.clear()
     return played
@@ -97,8 +98,9 @@ def _run_to_the_end(lab: Lab, played: Round) -> None:
 def _note_end(lab: Lab, run: Run, played: Round) -> None:
     """How a run ended; one that was not killed must have said what it needs."""
     code = lab.finish(run)
-    if run in lab.runs:
-        lab.runs[lab.runs.index(run)] = run
+    if run.is_noted:
+        return
+    run.is_noted = True
     words = run.last_words()
     played.ends.append("done" if code == 0 else f"code {code}: {words}")
     if code and not run.was_killed and not words.startswith("somaflow:"):

@@ -1,6 +1,7 @@
 """What a disturbed study holds, against one that nobody disturbed."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,16 @@ from somaflow.paths import RunPaths
 from tests.inference.study_files import tree_digest
 
 RESULTS = ("labels", "cells", "ledger")
+
+
+Stamp = tuple[int, int]
+"""By which a file is known as the one that was there before."""
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Inode and time of a file; it is another file once it was written again."""
+    seen = path.stat()
+    return seen.st_ino, seen.st_mtime_ns
 
 
 @dataclass(frozen=True)
@@ -28,13 +39,16 @@ class Audit:
         return not (self.n_lost or self.n_twice or self.n_torn)
 
 
-def audit_study(output: Path, reference: Path, key: str) -> Audit:
+def audit_study(
+    output: Path, reference: Path, key: str, committed: Mapping[Path, Stamp] | None = None
+) -> Audit:
     """Counts tiles that are missing, there twice, or not the bytes of the reference.
 
     Args:
         output: of the disturbed study.
         reference: of the undisturbed one.
         key: of the inference, in both.
+        committed: records that were there in the middle and must not have been written again.
     """
     paths = RunPaths(output)
     planned = read_plan(RunPaths(reference), key)
@@ -44,6 +58,9 @@ def audit_study(output: Path, reference: Path, key: str) -> Audit:
     cells = [pd.read_parquet(path) for path in sorted(paths.cells_folder(key).glob("*.parquet"))]
     rows = pd.concat([table[["tile_id", "label"]] for table in cells], ignore_index=True)
     twice |= set(rows.tile_id[rows.duplicated()])
+    again = [path for path, stamp in (committed or {}).items() if stamp_of(path) != stamp]
+    shards = {int(path.stem.split("-")[1]) for path in again}
+    twice |= set(planned.tile_id[planned["shard"].isin(shards)])
     lost = set(planned.tile_id) - set(recorded)
     torn = _torn_shards(paths, RunPaths(reference), key, planned)
     n_torn = int(planned["shard"].isin(torn).sum())

@@ -4,9 +4,11 @@ import random
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 
+from somaflow.ledger import read_plan
 from somaflow.paths import RunPaths
 from tests.chaos.lab import Lab
 
@@ -113,6 +115,8 @@ def truncate_file(lab: Lab, rng: random.Random) -> str:
     if not files:
         return "nothing was there to be truncated"
     path = rng.choice(sorted(files))
+    shard = _shard_of(paths, lab.key, path)
+    lab.committed.pop(paths.record(lab.key, shard), None)  # it has to be done again
     with path.open("r+b") as handle:
         handle.truncate(path.stat().st_size // 2)
     return f"{path.relative_to(lab.output)} truncated"
@@ -122,6 +126,15 @@ EVENTS: tuple[Event, ...] = (
     *(cancel_job, drain_node, fail_node, kill_worker, kill_nanny, kill_flow, kill_server),
     *(fill_disk, lock_disk, start_again, jump_clock, truncate_file),
 )
+
+
+def _shard_of(paths: RunPaths, key: str, path: Path) -> int:
+    """The shard that a file of labels, cells or ledger belongs to."""
+    if path.name.startswith("shard-"):
+        return int(path.stem.split("-")[1])
+    plan = read_plan(paths, key)
+    array, index = path.parents[3].stem, int(path.parents[1].name)
+    return int(plan["shard"][(plan["array"] == array) & (plan["index"] == index)].iloc[0])
 
 
 def _kill(rng: random.Random, processes: list[psutil.Process], what: str) -> str:

@@ -18,7 +18,7 @@ from flows.server import temporary_server
 from infra.sandbox import Sandbox
 from somaflow.paths import RunPaths
 from somaflow.synthetic import write_study
-from tests.chaos.audit import RESULTS
+from tests.chaos.audit import RESULTS, Stamp, stamp_of
 from tests.conftest import REPOSITORY
 from tests.slurm import resume_nodes, running_sandbox
 
@@ -43,6 +43,7 @@ class Run:
     process: subprocess.Popen[bytes]
     log: Path
     was_killed: bool = False
+    is_noted: bool = False
 
     @property
     def is_running(self) -> bool:
@@ -75,6 +76,8 @@ class Lab:
     key: str = ""
     runs: list[Run] = field(default_factory=list)
     n_started: int = 0
+    committed: dict[Path, Stamp] = field(default_factory=dict)
+    """Records that must not be written again."""
 
     @property
     def study(self) -> Path:
@@ -132,6 +135,11 @@ class Lab:
         """Shards that are committed."""
         return len(list(RunPaths(self.output).ledger(self.key).glob("shard-*.json")))
 
+    def note_committed(self) -> None:
+        """Remembers the records that are there."""
+        for path in RunPaths(self.output).ledger(self.key).glob("shard-*.json"):
+            self.committed.setdefault(path, stamp_of(path))
+
     def workers(self) -> list[tuple[psutil.Process, list[psutil.Process]]]:
         """The nanny of each job of this SLURM, and its worker."""
         found = []
@@ -160,6 +168,7 @@ class Lab:
         """Removes labels, cells and ledger, and waits until no job is left."""
         for part in RESULTS:
             shutil.rmtree(self.output / part, ignore_errors=True)
+        self.committed.clear()
         self.sandbox.ask("scancel", "--user", "root")
         while self.jobs():
             time.sleep(0.5)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.audit import Audit, audit_study
+from tests.chaos.audit import Audit, audit_study, stamp_of
 from tests.chaos.events import EVENTS
 from tests.conftest import REPOSITORY
 from tests.slurm import require_slurm
@@ -47,6 +47,18 @@ def test_audit_counts_what_is_wrong(tmp_path: Path) -> None:
     records = sorted((mine / "ledger" / key).glob("shard-*.json"))
     records[0].write_bytes(records[1].read_bytes())
     assert Audit(2, 2, 2) == audit_study(mine, reference, key)
+
+
+def test_audit_counts_what_was_written_again(tmp_path: Path) -> None:
+    """A shard committed in the middle whose record is another file at the end was done twice."""
+    mine, reference, key = make_two_studies(tmp_path)
+    record = next((mine / "ledger" / key).glob("shard-*.json"))
+    committed = {record: stamp_of(record)}
+    assert Audit(0, 0, 0) == audit_study(mine, reference, key, committed)
+    copy = record.with_suffix(".new")
+    copy.write_bytes(record.read_bytes())
+    copy.replace(record)
+    assert Audit(0, 2, 0) == audit_study(mine, reference, key, committed)
 
 
 def make_two_studies(folder: Path) -> tuple[Path, Path, str]:
