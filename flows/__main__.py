@@ -22,8 +22,10 @@ from flows.server import (
 )
 from infra.specs import LOOPBACK, LocalSite, SlurmSite, load_site
 from somaflow.errors import SomaflowError
+from somaflow.ledger import is_complete
+from somaflow.pending import find_pending
 from somaflow.processes import run_child
-from somaflow.study import load_study
+from somaflow.study import Study, load_study
 
 FLOWS = {
     "e0-prepare": "flows.e0_prepare:e0_prepare",
@@ -68,7 +70,10 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
         with server_errors():
             flow(**parameters)
         return 0
-    host = _server_host(load_site(options.site))
+    site = load_site(options.site)
+    if options.flow == "e5-inference" and _has_nothing_to_do(study, options.retry_quarantined):
+        return 0
+    host = _server_host(site)
     with starting_server(study.output / "prefect", host) as (settings, await_start):
 
         def show_dashboard() -> None:
@@ -79,6 +84,17 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
         # The flow's imports take as long as the server's: both at once.
         command = [sys.executable, "-m", "flows", *arguments, "--await-server"]
         return run_child(command, {**os.environ, **settings}, meanwhile=show_dashboard)
+
+
+def _has_nothing_to_do(study: Study, retry_quarantined: bool) -> bool:
+    """Whether every shard is committed: then a server, for this command alone, has no use."""
+    if not any(is_complete(study.paths, key) for key in study.paths.inference_keys()):
+        return False
+    pending = find_pending(study, retry_quarantined)
+    n_shards = pending.inference.n_shards
+    if not pending.todo:
+        print(f"Inference {pending.inference.key}: {n_shards} of {n_shards} shards done, 0 to do")
+    return not pending.todo
 
 
 def _server_host(site: LocalSite | SlurmSite) -> str:

@@ -13,12 +13,9 @@ from flows.naming import named
 from flows.server import await_server
 from flows.sites import Runner, dask_runner
 from somaflow.errors import DeviceError, InferenceError, OutputError, SiteError
-from somaflow.inference import Inference, plan_inference
-from somaflow.inventory import fingerprint_tiles, inference_tiles, read_tiles
-from somaflow.ledger import read_plan, read_records, unfinished_shards
-from somaflow.recipebook import find_recipe
-from somaflow.recipes import Recipe
-from somaflow.segmenter import weights_sha256
+from somaflow.inference import Inference
+from somaflow.ledger import read_records
+from somaflow.pending import find_pending
 from somaflow.study import Study
 from tasks.inference import Pace, ShardDone, Work, segment_shard
 from tasks.reporting import Progress, show_lines, show_table
@@ -40,10 +37,8 @@ def e5_inference(
         site: Where tasks run.
         retry_quarantined: Try tiles again that an earlier run set aside.
     """
-    recipe = find_recipe(study, study.inference_recipe)
-    inference = _plan(study, recipe)
-    plan = read_plan(study.paths, inference.key)
-    todo = unfinished_shards(study.paths, inference.key, plan, retry_quarantined)
+    pending = find_pending(study, retry_quarantined)
+    inference, todo = pending.inference, pending.todo
     get_run_logger().info(
         "Inference %s: %d of %d shards done, %d to do",
         *(inference.key, inference.n_shards - len(todo), inference.n_shards, len(todo)),
@@ -52,28 +47,15 @@ def e5_inference(
         output=study.output,
         key=inference.key,
         n_shards=inference.n_shards,
-        recipe=recipe,
+        recipe=pending.recipe,
         device=study.device,
         shard_tiles=study.shard_tiles,
         pixel_offset=study.tiles.pixel_offset,
         retry_quarantined=retry_quarantined,
     )
-    failures = _segment(work, todo, plan.groupby("shard").size(), site) if todo else []
+    failures = _segment(work, todo, pending.plan.groupby("shard").size(), site) if todo else []
     await_server()
     return _conclude(study, inference, failures)
-
-
-def _plan(study: Study, recipe: Recipe) -> Inference:
-    tiles = inference_tiles(read_tiles(study.paths))
-    return plan_inference(
-        study.paths,
-        tiles,
-        recipe,
-        weights_sha256,
-        fingerprint_tiles(tiles, study.paths),
-        study.shard_tiles,
-        study.tiles.pixel_offset,
-    )
 
 
 def _segment(work: Work, todo: list[int], sizes: "pd.Series[int]", site: str) -> list[str]:

@@ -151,6 +151,12 @@ def read_records(paths: RunPaths, key: str) -> list[ShardRecord]:
     return [record for path in files if (record := read_record(path)) is not None]
 
 
+def is_complete(paths: RunPaths, key: str) -> bool:
+    """Whether every shard has a record, whatever it holds; a glance, no check."""
+    n_shards = pd.read_parquet(paths.plan(key), columns=["shard"])["shard"].nunique()
+    return len(list(paths.ledger(key).glob("shard-*.json"))) == n_shards
+
+
 def verified_record(paths: RunPaths, key: str, shard: int) -> ShardRecord | None:
     """The shard's record if its labels and cells on disk are what it says, else None."""
     try:

@@ -57,3 +57,32 @@ def test_killed_flow_resumes_to_the_same_bytes(
     assert somaflow("run", "e5-inference", study).returncode == 0
     assert undisturbed == results(output)
     assert finished == {path: path.stat().st_mtime_ns for path in finished}
+
+
+def test_finished_inference_is_recognised_without_a_server(
+    study: Path, somaflow: Run, environment: dict[str, str]
+) -> None:
+    """Run again where no Prefect is configured, a finished study starts no server and no flow."""
+    study.write_text(
+        study.read_text()
+        + "recipes: [{name: stand-in, model: threshold}]\ninference_recipe: stand-in\n"
+    )
+    output = study.parent / "output"
+    assert somaflow("run", "e0-prepare", study).returncode == 0
+    assert somaflow("run", "e5-inference", study).returncode == 0
+    before = results(output)
+    alone = {name: value for name, value in environment.items() if name != "PREFECT_API_URL"}
+    command = [sys.executable, "-m", "somaflow", "run", "e5-inference", str(study)]
+
+    def run_again() -> str:
+        done = subprocess.run(
+            command, cwd=REPOSITORY, env=alone, capture_output=True, text=True, check=True
+        )
+        return done.stdout + done.stderr
+
+    assert "4 of 4 shards done, 0 to do" in run_again()
+    assert not (output / "prefect").exists(), "a server was started for nothing"
+    damaged = next(path for path in (output / "labels").rglob("c/*/0/0"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert "3 of 4 shards done, 1 to do" in run_again()
+    assert before == results(output)

@@ -60,7 +60,7 @@ def run_size(folder: Path, n_tiles: int) -> dict[str, Any]:
     }
     nothing = {
         "flow_cpu_s": again.taken["flow"].cpu_s,
-        "server_cpu_s": again.taken["server"].cpu_s,
+        "server_cpu_s": 0.0,  # a finished study starts none
     }
     return row | {"derived": derive(row, nothing)}
 

@@ -1,0 +1,57 @@
+"""What of a study's inference is still to be done, read from its files alone."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from somaflow.inference import Inference, plan_inference
+from somaflow.inventory import fingerprint_tiles, inference_tiles, read_tiles
+from somaflow.ledger import read_plan, unfinished_shards
+from somaflow.recipebook import find_recipe
+from somaflow.recipes import Recipe
+from somaflow.segmenter import weights_sha256
+from somaflow.study import Study
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An inference, and what of it is to be done.
+
+    Attributes:
+        inference: as planned.
+        recipe: that segments it.
+        plan: a row a tile, as `ledger.read_plan` gives it.
+        todo: numbers of the shards that are not committed, in order.
+    """
+
+    inference: Inference
+    recipe: Recipe
+    plan: pd.DataFrame
+    todo: list[int]
+
+
+def find_pending(study: Study, retry_quarantined: bool = False) -> Pending:
+    """Plans the study's inference, or finds its plan, and checks every committed shard.
+
+    Args:
+        study: prepared by e0-prepare.
+        retry_quarantined: shards with quarantined tiles are to be done again.
+
+    Raises:
+        StudyError: if the study is not prepared, or its inference recipe is not there.
+        OutputError: if the output folder cannot be written.
+    """
+    recipe = find_recipe(study, study.inference_recipe)
+    tiles = inference_tiles(read_tiles(study.paths))
+    inference = plan_inference(
+        study.paths,
+        tiles,
+        recipe,
+        weights_sha256,
+        fingerprint_tiles(tiles, study.paths),
+        study.shard_tiles,
+        study.tiles.pixel_offset,
+    )
+    plan = read_plan(study.paths, inference.key)
+    todo = unfinished_shards(study.paths, inference.key, plan, retry_quarantined)
+    return Pending(inference, recipe, plan, todo)
