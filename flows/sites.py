@@ -163,15 +163,17 @@ class Runner:
 
 
 class _Lonely:
-    """How long there has been no worker."""
+    """How long there has been no worker, as far as anybody looked."""
 
     def __init__(self) -> None:
-        self._since = time.monotonic()
+        self._since = self._looked = time.monotonic()
 
     def seconds(self, count: Callable[[], int]) -> float:
-        if count():
-            self._since = time.monotonic()
-        return time.monotonic() - self._since
+        now = time.monotonic()
+        if count() or now - self._looked > _LONELY_LIMIT_S / 4:
+            self._since = now
+        self._looked = now
+        return now - self._since
 
 
 class SiteFuture(PrefectDaskFuture[Any]):
