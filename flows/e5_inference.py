@@ -1,6 +1,7 @@
 """E5: segments every tile of the study into labels and cells, shard by shard."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -23,7 +24,7 @@ from tasks.reporting import Progress, show_lines, show_table
 # One at work on each worker and one waiting for it.
 _SHARDS_A_WORKER = 2
 # What fails one shard like this fails them all.
-_HOPELESS = (OutputError, DeviceError, SiteError)
+_HOPELESS = (OutputError, DeviceError)
 
 
 @flow(name="e5-inference", flow_run_name=named("segment all of"))
@@ -71,22 +72,21 @@ def _segment(work: Work, todo: list[int], sizes: "pd.Series[int]", site: str) ->
     n_tiles, n_before = int(sizes.sum()), int(sizes.sum() - sizes[todo].sum())
     progress = Progress("Tiles segmented", total=n_tiles, unit="tiles", done=n_before)
     n_quarantined = 0
-    with dask_runner(site, work.output, most_workers=len(todo)) as runner:
+    with closing(progress), dask_runner(site, work.output, most_workers=len(todo)) as runner:
         runner.start()
         for shard, future in _run_few_at_once(work, todo, runner):
             try:
                 done: ShardDone = future.result()
             except Exception as error:
+                if isinstance(error, SiteError):
+                    raise SiteError(f"{error}; finished shards are kept, run again") from error
                 if isinstance(error, _HOPELESS):
-                    raise type(error)(
-                        f"{error}; finished shards are kept, run again to go on"
-                    ) from error
+                    raise
                 failures.append(f"shard {shard}: {type(error).__name__}: {error}")
                 get_run_logger().error(failures[-1])
                 continue
             n_quarantined += done.n_quarantined
             progress.advance(done.n_tiles, note=f"{n_quarantined} quarantined")
-    progress.close()
     return failures
 
 
