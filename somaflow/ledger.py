@@ -135,7 +135,7 @@ def read_record(path: Path) -> ShardRecord | None:
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"ledger record must be JSON that somaflow wrote, {path} is not ({error}); "
-            "delete it and run e5-inference again"
+            "run e5-inference again, which does that shard anew"
         ) from error
     if record.schema_version != SCHEMA_VERSION:
         raise StoreError(

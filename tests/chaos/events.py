@@ -116,7 +116,8 @@ def truncate_file(lab: Lab, rng: random.Random) -> str:
         return "nothing was there to be truncated"
     path = rng.choice(sorted(files))
     shard = _shard_of(paths, lab.key, path)
-    lab.committed.pop(paths.record(lab.key, shard), None)  # it has to be done again
+    lab.spoilt.add(paths.record(lab.key, shard))
+    lab.committed.pop(paths.record(lab.key, shard), None)
     with path.open("r+b") as handle:
         handle.truncate(path.stat().st_size // 2)
     return f"{path.relative_to(lab.output)} truncated"

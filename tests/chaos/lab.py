@@ -78,6 +78,8 @@ class Lab:
     n_started: int = 0
     committed: dict[Path, Stamp] = field(default_factory=dict)
     """Records that must not be written again."""
+    spoilt: set[Path] = field(default_factory=set)
+    """Records of shards that an event damaged: they have to be."""
 
     @property
     def study(self) -> Path:
@@ -138,7 +140,8 @@ class Lab:
     def note_committed(self) -> None:
         """Remembers the records that are there."""
         for path in RunPaths(self.output).ledger(self.key).glob("shard-*.json"):
-            self.committed.setdefault(path, stamp_of(path))
+            if path not in self.spoilt:
+                self.committed.setdefault(path, stamp_of(path))
 
     def workers(self) -> list[tuple[psutil.Process, list[psutil.Process]]]:
         """The nanny of each job of this SLURM, and its worker."""
@@ -169,6 +172,7 @@ class Lab:
         for part in RESULTS:
             shutil.rmtree(self.output / part, ignore_errors=True)
         self.committed.clear()
+        self.spoilt.clear()
         self.sandbox.ask("scancel", "--user", "root")
         while self.jobs():
             time.sleep(0.5)
