@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 from weakref import WeakSet
 
 import dask
@@ -16,6 +16,7 @@ from distributed import Client, Future, KilledWorker
 from prefect import Task
 from prefect.client.orchestration import get_client
 from prefect.events.worker import EventsWorker
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging.handlers import APILogWorker
 from prefect.states import Crashed
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
@@ -37,6 +38,7 @@ from tasks.workers import (
 _LAST_WORDS_LIMIT_S = 20
 _POLL_S = 1.0
 _LONELY_LIMIT_S = 120
+_NOT_FOUND = 404
 _ENDING = "the run ends, its workers are let go"
 
 
@@ -201,10 +203,19 @@ class SiteFuture(PrefectDaskFuture[Any]):
                 f"a task must leave its worker alive, {error.allowed_failures + 1} workers died of "
                 "it; out of memory? Give workers more (memory_gb of the site)"
             )
-        # A task run whose worker died cannot say so itself, and would stay Running.
-        with get_client(sync_client=True) as client:
-            client.set_task_run_state(self.task_run_id, Crashed(message=problem), force=True)
+        _mark_crashed(self.task_run_id, problem)
         raise SiteError(problem)
+
+
+def _mark_crashed(task_run_id: UUID, why: str) -> None:
+    """Ends a task run whose worker died: it cannot say so itself, and would stay Running."""
+    try:
+        with get_client(sync_client=True) as client:
+            client.set_task_run_state(task_run_id, Crashed(message=why), force=True)
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != _NOT_FOUND:
+            raise
+        # It never began, so the server does not know it.
 
 
 _SHARED: ContextVar[Runner | None] = ContextVar("shared runner", default=None)
