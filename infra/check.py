@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from infra.clusters import sbatch_options, scheduler_host
+from infra.jobs import NOTHING, WAITING, last_lines, last_words, read_queue, scancel
 from infra.probe import REPORT, REQUEST, code_digest
 from infra.specs import LocalSite, SlurmSite, load_site
 from somaflow.errors import SiteError, SomaflowError
@@ -28,7 +29,7 @@ _POLL_S = 0.5
 _RUN_LIMIT_S = 300
 # What a node wrote may take so long to be seen here, on a shared file system.
 _VISIBLE_WITHIN_S = 15
-_LAST_LINES = 5
+_UNKNOWN = "UNKNOWN"
 
 
 def find_site_problems(study: Study, site: str, api: str = "") -> list[str]:
@@ -55,25 +56,25 @@ def find_site_problems(study: Study, site: str, api: str = "") -> list[str]:
 class _Job:
     number: str
     folder: Path
-    clusters: list[str]
+    site: SlurmSite
 
     def state(self) -> tuple[str, str]:
         """Its state and, while it waits, SLURM's reason; ("", "") once SLURM has let go of it."""
-        query = ["squeue", "-h", *self.clusters, "-j", self.number, "-o", "%T|%r"]
-        done = subprocess.run(query, capture_output=True, text=True, check=False)
-        line = next((line for line in done.stdout.splitlines() if "|" in line), "|")
-        state, reason = line.split("|", 1)
-        return state, reason
+        queue = read_queue(self.site.clusters)
+        if queue is None:
+            return _UNKNOWN, "SLURM does not answer"
+        return queue.get(self.number, ("", ""))
 
     def log(self) -> str:
         """The last lines it wrote, in one."""
-        path = self.folder / "job.log"
-        lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
-        return " / ".join(lines[-_LAST_LINES:]) or "nothing (it may not see this folder)"
+        said = last_lines(self.folder / "job.log")
+        return said if said != NOTHING else f"{NOTHING} (it may not see this folder)"
 
     def cancel(self) -> None:
         """Ends it, if it has not."""
-        subprocess.run(["scancel", *self.clusters, self.number], capture_output=True, check=False)
+        subprocess.run(
+            [*scancel(self.site.clusters), self.number], capture_output=True, check=False
+        )
 
 
 def _send_probe(site: SlurmSite, study: Study, api: str) -> dict[str, Any]:
@@ -128,15 +129,14 @@ def _submit(site: SlurmSite, folder: Path) -> _Job:
         cwd=Path(__file__).resolve().parents[1],
     )
     if done.returncode:
-        said = " / ".join(done.stderr.strip().splitlines()[-_LAST_LINES:])
+        said = last_words(done.stderr)
         raise SiteError(f"sbatch must accept the site's jobs, it refused with: {said}")
-    clusters = [f"--clusters={site.clusters}"] if site.clusters else []
-    return _Job(done.stdout.split(";")[0].strip(), folder, clusters)
+    return _Job(done.stdout.split(";")[0].strip(), folder, site)
 
 
 def _await_start(job: _Job, site: SlurmSite) -> None:
     deadline = time.monotonic() + site.pending_limit_minutes * 60
-    while (state := job.state())[0] in ("PENDING", "CONFIGURING"):
+    while (state := job.state())[0] in (*WAITING, _UNKNOWN):
         if time.monotonic() > deadline:
             raise SiteError(
                 f"a job must start within {site.pending_limit_minutes:g} minutes, job {job.number} "
@@ -150,7 +150,7 @@ def _await_report(job: _Job) -> dict[str, Any]:
     path = job.folder / REPORT
     deadline = time.monotonic() + _RUN_LIMIT_S
     while not path.exists():
-        if job.state()[0] not in ("RUNNING", "COMPLETING"):
+        if job.state()[0] not in ("RUNNING", "COMPLETING", _UNKNOWN):
             deadline = min(deadline, time.monotonic() + _VISIBLE_WITHIN_S)
         if time.monotonic() > deadline:
             raise SiteError(

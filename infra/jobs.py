@@ -30,7 +30,8 @@ _AGAIN_AFTER_S = 5.0
 _LIVED_S = 10.0
 _DEATHS_IN_A_ROW = 3
 _LAST_LINES = 5
-_WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "SUSPENDED")
+NOTHING = "nothing"
+WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "SUSPENDED")
 SQUEUE_LIMIT_S = 30
 
 
@@ -61,8 +62,8 @@ class JobBoard:
 
     def job_class(self, clusters: str | None) -> type[SLURMJob]:
         """dask-jobqueue's job, which tells this board; cancelled where it was submitted."""
-        scancel = "scancel" if clusters is None else f"scancel --clusters={clusters}"
-        return type("Job", (_ToldJob,), {"board": self, "cancel_command": scancel})
+        own = {"board": self, "cancel_command": " ".join(scancel(clusters))}
+        return type("Job", (_ToldJob,), own)
 
 
 class _ToldJob(SLURMJob):
@@ -76,7 +77,8 @@ class _ToldJob(SLURMJob):
             job.number = str(self.job_id)
         except (RuntimeError, OSError, ValueError) as error:
             # Raised here, it would only be logged by Dask, as a traceback, and never tried again.
-            job.refused = _last_line(str(error))
+            # Of dask-jobqueue's report of a failed command, what sbatch said.
+            job.refused = last_words(str(error).rsplit("stderr:", 1)[-1])
             self.status = Status.running
 
     async def close(self) -> None:
@@ -172,7 +174,7 @@ class JobWatch:
                 self._bury(name, f"sbatch refused: {job.refused}")
         elif not job.number or job.number in queue:
             state, reason = queue.get(job.number, ("", ""))
-            if state in _WAITING:
+            if state in WAITING:
                 self._judge_waiting(job, reason, age_s)
         elif job.closed:
             self._board.jobs.pop(name, None)
@@ -224,13 +226,17 @@ def read_queue(clusters: str | None = None) -> dict[str, tuple[str, str]] | None
     return {number: (state, reason) for number, state, reason in rows}
 
 
+def scancel(clusters: str | None) -> list[str]:
+    """The command that cancels jobs where they were submitted; their numbers follow."""
+    return ["scancel"] if clusters is None else ["scancel", f"--clusters={clusters}"]
+
+
 def last_lines(log: Path) -> str:
-    """The last lines of a job's log, in one."""
-    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return " / ".join(line.strip() for line in lines[-_LAST_LINES:]) or "nothing"
+    """The last lines of a job's log, in one; `NOTHING` where there is none."""
+    return last_words(log.read_text(errors="replace")) if log.exists() else NOTHING
 
 
-def _last_line(text: str) -> str:
-    """What sbatch said, out of the report that dask-jobqueue makes of a failed command."""
-    said = text.rsplit("stderr:", 1)[-1].strip() or text.strip()
-    return " / ".join(line.strip() for line in said.splitlines() if line.strip())
+def last_words(text: str) -> str:
+    """The last lines of what a command or a job said, in one; `NOTHING` if that is empty."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " / ".join(lines[-_LAST_LINES:]) or NOTHING
