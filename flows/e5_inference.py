@@ -23,8 +23,6 @@ from tasks.reporting import Progress, show_lines, show_table
 
 # One at work on each worker and one waiting for it.
 _SHARDS_A_WORKER = 2
-# What fails one shard like this fails them all.
-_HOPELESS = (OutputError, DeviceError)
 
 
 @flow(name="e5-inference", flow_run_name=named("segment all of"))
@@ -77,11 +75,11 @@ def _segment(work: Work, todo: list[int], sizes: "pd.Series[int]", site: str) ->
         for shard, future in _run_few_at_once(work, todo, runner):
             try:
                 done: ShardDone = future.result()
-            except Exception as error:
-                if isinstance(error, SiteError):
-                    raise SiteError(f"{error}; finished shards are kept, run again") from error
-                if isinstance(error, _HOPELESS):
-                    raise
+            except SiteError as error:
+                raise SiteError(f"{error}; finished shards are kept, run again") from error
+            except (OutputError, DeviceError):
+                raise  # what fails one shard like this fails them all
+            except Exception as error:  # noqa: BLE001 - listed, and the flow fails with the list
                 failures.append(f"shard {shard}: {type(error).__name__}: {error}")
                 get_run_logger().error(failures[-1])
                 continue

@@ -100,7 +100,9 @@ def await_server(limit_s: float = _BACK_LIMIT_S) -> None:
     """
     from prefect.settings import PREFECT_API_URL
 
-    url = str(PREFECT_API_URL.value())
+    url = PREFECT_API_URL.value()
+    if url is None:
+        return  # Prefect runs one in this very process
     deadline = time.monotonic() + limit_s
     while not _answers(url):
         if time.monotonic() > deadline:
@@ -213,6 +215,8 @@ def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
             return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        return error.code < 500  # it asks for a password, or has no such page: it is there
     except (urllib.error.URLError, TimeoutError, ConnectionError):
         return False
 
