@@ -8,6 +8,7 @@ same bytes, and its checksum is known before it is committed.
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -36,6 +37,9 @@ def create_arrays(paths: RunPaths, key: str, plan: pd.DataFrame, shard_tiles: in
 class ShardEncoder:
     """Encodes the tiles of one shard one by one: of all labels it holds the compressed bytes.
 
+    zarr encodes each tile as a chunk of its own. Given to a sharded array one by one, they would
+    be copied, all of them, with each one that is added.
+
     Args:
         shard_tiles: tiles per shard.
         height_px: of each tile.
@@ -45,7 +49,7 @@ class ShardEncoder:
     def __init__(self, shard_tiles: int, height_px: int, width_px: int) -> None:
         """Starts with no tile."""
         self._n_tiles, self._shape = shard_tiles, (height_px, width_px)
-        self._encoded, self._array = _memory_array(shard_tiles, height_px, width_px, shard_tiles)
+        self._encoded, self._array = _memory_array(shard_tiles, height_px, width_px, None)
         self._n_added = 0
 
     def add(self, labels: Labels) -> None:
@@ -59,14 +63,15 @@ class ShardEncoder:
                 f"a shard must be given {self._n_tiles} tiles of {self._shape}, got one of "
                 f"{labels.shape} after {self._n_added}"
             )
-        self._array[self._n_added] = labels  # zarr puts the chunk beside those that are there
+        self._array[self._n_added] = labels
         self._n_added += 1
 
     def finish(self) -> bytes:
         """The bytes of the shard file, as zarr writes it whole; missing tiles are stored empty."""
         while self._n_added < self._n_tiles:
             self.add(np.zeros(self._shape, dtype=np.uint32))
-        return self._encoded["c/0/0/0"].to_bytes()
+        chunks = [self._encoded[f"c/{place}/0/0"].to_bytes() for place in range(self._n_tiles)]
+        return b"".join(chunks) + _index_shard([len(chunk) for chunk in chunks])
 
 
 class LabelStore:
@@ -136,16 +141,26 @@ def open_labels(path: Path | str) -> LabelStore:
     return LabelStore(*RunPaths.of_labels(Path(path)))
 
 
+def _index_shard(sizes: list[int]) -> bytes:
+    """What zarr v3's sharding codec puts after the chunks: where each lies, and a checksum.
+
+    See https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
+    """
+    ends = np.cumsum(sizes)
+    index = np.stack([ends - sizes, sizes], axis=1).astype("<u8").tobytes()
+    return index + google_crc32c.value(index).to_bytes(4, "little")
+
+
 def _memory_array(
-    n_tiles: int, height_px: int, width_px: int, shard_tiles: int
+    n_tiles: int, height_px: int, width_px: int, shard_tiles: int | None
 ) -> tuple[dict[str, Any], zarr.Array]:
-    """A new array in memory, and the mapping that holds its encoded files by name."""
+    """A new array in memory, sharded or not, and the mapping of its encoded files by name."""
     encoded: dict[str, Any] = {}
     array = zarr.create_array(
         MemoryStore(encoded),
         shape=(n_tiles, height_px, width_px),
         chunks=(1, height_px, width_px),
-        shards=(shard_tiles, height_px, width_px),
+        shards=None if shard_tiles is None else (shard_tiles, height_px, width_px),
         dtype="uint32",
         fill_value=0,
         dimension_names=("tile", "y", "x"),

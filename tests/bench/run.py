@@ -18,12 +18,14 @@ from somaflow.files import write_text
 from tests.bench.counting import bench_count_matches
 from tests.bench.features import bench_measure_cells
 from tests.bench.gates import bench_gate_grid
+from tests.bench.shards import bench_encode_shard
 from tests.bench.sweep import bench_segment_tile, bench_threshold_sweep
 from tests.bench.training import bench_train_epoch
 from tests.bench.workers import bench_worker_memory
 
 BENCHES: dict[str, Callable[[], dict[str, object]]] = {
     "count_matches": bench_count_matches,
+    "encode_shard": bench_encode_shard,
     "gate_grid": bench_gate_grid,
     "measure_cells": bench_measure_cells,
     "segment_tile": bench_segment_tile,

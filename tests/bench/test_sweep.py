@@ -4,11 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.bench.shards import bench_encode_shard
 from tests.bench.sweep import bench_segment_tile, bench_threshold_sweep
 from tests.bench.workers import bench_worker_memory
 
 
-@pytest.mark.parametrize("bench", [bench_segment_tile, bench_threshold_sweep, bench_worker_memory])
+@pytest.mark.parametrize(
+    "bench", [bench_segment_tile, bench_threshold_sweep, bench_worker_memory, bench_encode_shard]
+)
 def test_bench_of_segmenting_returns_a_row_of_equal_results(
     bench: Callable[..., dict[str, object]],
 ) -> None:
