@@ -12,7 +12,7 @@ IN_TWO := --numprocesses 2
 SEED := 1
 ROUNDS := 12
 
-.PHONY: demo test test-long test-fast check bench scale chaos slurm-up slurm-down format constraints clean
+.PHONY: demo test test-long test-fast check bench scale calibration chaos slurm-up slurm-down format constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/somaflow demo demo
@@ -42,6 +42,10 @@ bench: $(INSTALLED)
 scale: $(INSTALLED)
 	rm -rf scale
 	$(BIN)/python -m tests.scale --folder scale --out scale/scale.json
+
+# Simulated donors of known rho and reliability: do intervals cover, does the false discovery rate hold? Minutes.
+calibration: $(INSTALLED)
+	$(BIN)/python -m tests.calibration --out docs/calibration.md
 
 # A real SLURM on this machine, its nodes and GPUs pretended; needs root.
 slurm-up: $(INSTALLED)

@@ -34,6 +34,7 @@ FLOWS = {
     "e3-gating": "flows.e3_gating:e3_gating",
     "e4-thresholds": "flows.e4_thresholds:e4_thresholds",
     "e5-inference": "flows.e5_inference:e5_inference",
+    "e5-donors": "flows.e5_donors:e5_donors",
     "study": "flows.study:study",
 }
 
@@ -90,11 +91,13 @@ def _has_nothing_to_do(study: Study, retry_quarantined: bool) -> bool:
     """Whether every shard is committed: then a server, for this command alone, has no use."""
     if not any(is_complete(study.paths, key) for key in study.paths.inference_keys()):
         return False
-    pending = find_pending(study, retry_quarantined)
-    n_shards = pending.inference.n_shards
-    if not pending.todo:
-        print(f"Inference {pending.inference.key}: {n_shards} of {n_shards} shards done, 0 to do")
-    return not pending.todo
+    pending = [find_pending(study, name, retry_quarantined) for name in study.inference_recipes]
+    if any(one.todo for one in pending):
+        return False
+    for one in pending:
+        n_shards = one.inference.n_shards
+        print(f"Inference {one.inference.key}: {n_shards} of {n_shards} shards done, 0 to do")
+    return True
 
 
 def _server_host(site: LocalSite | SlurmSite) -> str:

@@ -138,18 +138,24 @@ def _add_overlays(
     recipes: Sequence[Recipe],
     folder: Path,
 ) -> None:
-    """The median test tile of each marker by the last recipe: image, reference, recipes."""
-    path = folder / "overlays.png"
-    if not path.exists():
-        last = recipes[-1]
-        parameters = {
-            "folder": prepared.folder,
-            "recipes": list(recipes),
-            "names": ", ".join(recipe.name for recipe in recipes),
-            "tile_ids": choose_examples(counts[counts.recipe == last.name]),
-            "device": study.device,
-        }
-        write_bytes(path, runner.run(draw_overlays, **parameters))
+    """Median, best and worst test tile of each marker by the last recipe, each as all saw it."""
     names = ", ".join(recipe.name for recipe in recipes)
-    caption = f"The tile of median F1 of each marker: image, reference, {names}"
-    results.add_picture("overlays", path.read_bytes(), caption)
+    examples = choose_examples(counts[counts.recipe == recipes[-1].name])
+    for place, tile_ids in examples.items():
+        if not tile_ids:
+            continue
+        name = "overlays" if place == "median" else f"overlays-{place}"
+        path = folder / f"{name}.png"
+        if not path.exists():
+            parameters = {
+                "folder": prepared.folder,
+                "recipes": list(recipes),
+                "names": f"{place} tiles",
+                "tile_ids": tile_ids,
+                "device": study.device,
+            }
+            write_bytes(path, runner.run(draw_overlays, **parameters))
+        caption = (
+            f"The tile of {place} F1 ({recipes[-1].name}) of each marker: image, reference, {names}"
+        )
+        results.add_picture(name, path.read_bytes(), caption)

@@ -8,9 +8,8 @@ from prefect import flow, get_run_logger
 from flows.naming import named
 from flows.server import await_server
 from somaflow.errors import InferenceError
-from somaflow.inference import Inference
 from somaflow.ledger import read_records
-from somaflow.pending import find_pending
+from somaflow.pending import Pending, find_pending
 from somaflow.study import Study
 from tasks.reporting import show_lines, show_table
 
@@ -19,42 +18,43 @@ from tasks.reporting import show_lines, show_table
 def e5_inference(
     study: Study, site: str = "laptop", retry_quarantined: bool = False
 ) -> dict[str, Any]:
-    """Segments all usable tiles with the study's inference recipe; finished shards are kept.
+    """Segments all usable tiles with the study's inference recipes; finished shards are kept.
 
     Args:
         study: The study, or the path of its YAML file.
         site: Where tasks run.
         retry_quarantined: Try tiles again that an earlier run set aside.
     """
-    pending = find_pending(study, retry_quarantined)
-    inference, todo = pending.inference, pending.todo
-    get_run_logger().info(
-        "Inference %s: %d of %d shards done, %d to do",
-        *(inference.key, inference.n_shards - len(todo), inference.n_shards, len(todo)),
-    )
-    failures: list[str] = []
-    if todo:
-        from flows.shards import segment_shards  # imports all of Dask: not for a finished study
-
-        failures = segment_shards(study, pending, site, retry_quarantined)
-    await_server()
-    return _conclude(study, inference, failures)
-
-
-def _conclude(study: Study, inference: Inference, failures: list[str]) -> dict[str, Any]:
-    records = read_records(study.paths, inference.key)
-    quarantined = [
-        f"{tile.tile_id}: {tile.quarantined}" for record in records for tile in record.quarantined
+    pending = [
+        find_pending(study, recipe_name, retry_quarantined)
+        for recipe_name in study.inference_recipes
     ]
-    n_cells = sum(record.n_cells for record in records)
-    row = {
-        "shards_done": len(records),
-        "shards": inference.n_shards,
-        "tiles": inference.n_tiles,
-        "quarantined": len(quarantined),
-        "cells": n_cells,
-    }
-    show_table("inference", pd.DataFrame([row]), f"Inference {inference.key}")
+    for one in pending:
+        n_shards = one.inference.n_shards
+        get_run_logger().info(
+            "Inference %s (%s): %d of %d shards done, %d to do",
+            *(one.inference.key, one.recipe.name, n_shards - len(one.todo), n_shards),
+            len(one.todo),
+        )
+    failures: list[str] = []
+    if any(one.todo for one in pending):
+        from flows.shards import segment_all  # imports all of Dask: not for a finished study
+
+        failures = segment_all(study, pending, site, retry_quarantined)
+    await_server()
+    return _conclude(study, pending, failures)
+
+
+def _conclude(study: Study, pending: list[Pending], failures: list[str]) -> dict[str, Any]:
+    counts = [_count(study, one) for one in pending]
+    rows = pd.DataFrame(counts)
+    show_table("inference", rows, f"Inference of {study.name}")
+    quarantined = [
+        f"{tile.tile_id}: {tile.quarantined}"
+        for one in pending
+        for record in read_records(study.paths, one.inference.key)
+        for tile in record.quarantined
+    ]
     if quarantined:
         show_lines("tiles-quarantined", f"{len(quarantined)} tile(s) quarantined", quarantined)
         get_run_logger().warning("Quarantined:\n%s", "\n".join(quarantined))
@@ -62,11 +62,26 @@ def _conclude(study: Study, inference: Inference, failures: list[str]) -> dict[s
         raise InferenceError(
             "\n".join(
                 [
-                    f"{len(failures)} of {inference.n_shards} shards failed, the others are kept; "
+                    f"{len(failures)} of {rows.shards.sum()} shards failed, the others are kept; "
                     "mend the cause and run again:",
                     *failures,
                 ]
             )
         )
-    get_run_logger().info("Labels in %s", study.paths.labels(inference.key))
-    return {"key": inference.key, **row}
+    for key in rows["key"]:
+        get_run_logger().info("Labels in %s", study.paths.labels(key))
+    return {**counts[0], "keys": {count["recipe"]: count["key"] for count in counts}}
+
+
+def _count(study: Study, pending: Pending) -> dict[str, Any]:
+    inference = pending.inference
+    records = read_records(study.paths, inference.key)
+    return {
+        "recipe": pending.recipe.name,
+        "key": inference.key,
+        "shards_done": len(records),
+        "shards": inference.n_shards,
+        "tiles": inference.n_tiles,
+        "quarantined": sum(len(record.quarantined) for record in records),
+        "cells": sum(record.n_cells for record in records),
+    }

@@ -7,7 +7,8 @@ from prefect import get_run_logger
 from somaflow.experiments.results import Results, write_results
 from somaflow.keys import content_key
 from somaflow.study import Study
-from tasks.reporting import show_results
+from tasks.report import write_study_report
+from tasks.reporting import show_lines, show_results
 
 
 def experiment_key(study: Study, name: str, **parts: Any) -> str:
@@ -25,3 +26,11 @@ def publish(study: Study, name: str, key: str, results: Results) -> str:
     show_results(name, results)
     get_run_logger().info("%s in %s", results.title, folder)
     return str(folder)
+
+
+def publish_report(study: Study) -> str:
+    """Writes a report of all that the study has so far; returns the HTML file."""
+    path = write_study_report(study)
+    show_lines("report", f"Report of {study.name}", [str(path)])
+    get_run_logger().info("Report in %s", path)
+    return str(path)

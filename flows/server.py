@@ -123,6 +123,11 @@ def server_errors() -> Iterator[None]:
         yield
     except httpx.TransportError as error:
         raise _gone(str(PREFECT_API_URL.value())) from error
+    except RuntimeError as error:
+        # How Prefect's client says that the server did not tell its version, as a run begins.
+        if not isinstance(error.__cause__, httpx.HTTPError):
+            raise
+        raise _gone(str(PREFECT_API_URL.value())) from error
 
 
 def _gone(url: str) -> ServerGoneError:

@@ -1,6 +1,6 @@
 """The shards of an inference over the workers of a site, few at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from queue import SimpleQueue
@@ -20,12 +20,14 @@ from tasks.reporting import Progress
 _SHARDS_A_WORKER = 2
 
 
-def segment_shards(study: Study, pending: Pending, site: str, retry_quarantined: bool) -> list[str]:
-    """Runs the unfinished shards; one that fails does not stop the others.
+def segment_all(
+    study: Study, pending: Sequence[Pending], site: str, retry_quarantined: bool
+) -> list[str]:
+    """Runs the unfinished shards of each inference in turn, all on one cluster.
 
     Args:
         study: whose tiles.
-        pending: what is to be done.
+        pending: what is to be done; two recipes that come to the same work do it once.
         site: where.
         retry_quarantined: try tiles again that an earlier run set aside.
 
@@ -35,6 +37,20 @@ def segment_shards(study: Study, pending: Pending, site: str, retry_quarantined:
     Raises:
         OutputError: or any other of what would fail them all; no more shards are started then.
     """
+    unfinished = {one.inference.key: one for one in pending if one.todo}
+    most_workers = max(len(one.todo) for one in unfinished.values())
+    failures: list[str] = []
+    with dask_runner(site, study.output, most_workers) as runner:
+        runner.start()
+        for one in unfinished.values():
+            failures += _segment_shards(study, one, runner, retry_quarantined)
+    return failures
+
+
+def _segment_shards(
+    study: Study, pending: Pending, runner: Runner, retry_quarantined: bool
+) -> list[str]:
+    """Runs the unfinished shards; one that fails does not stop the others."""
     work = Work(
         output=study.output,
         key=pending.inference.key,
@@ -48,10 +64,11 @@ def segment_shards(study: Study, pending: Pending, site: str, retry_quarantined:
     todo, sizes = pending.todo, pending.plan.groupby("shard").size()
     failures: list[str] = []
     n_tiles, n_before = int(sizes.sum()), int(sizes.sum() - sizes[todo].sum())
-    progress = Progress("Tiles segmented", total=n_tiles, unit="tiles", done=n_before)
+    is_main = pending.recipe.name == study.inference_recipe
+    title = "Tiles segmented" if is_main else f"Tiles segmented with {pending.recipe.name}"
+    progress = Progress(title, total=n_tiles, unit="tiles", done=n_before)
     n_quarantined = 0
-    with closing(progress), dask_runner(site, work.output, most_workers=len(todo)) as runner:
-        runner.start()
+    with closing(progress):
         for shard, future in _run_few_at_once(work, todo, runner):
             try:
                 done: ShardDone = future.result()
@@ -60,7 +77,9 @@ def segment_shards(study: Study, pending: Pending, site: str, retry_quarantined:
             except (OutputError, DeviceError):
                 raise  # what fails one shard like this fails them all
             except Exception as error:  # noqa: BLE001 - listed, and the flow fails with the list
-                failures.append(f"shard {shard}: {type(error).__name__}: {error}")
+                failures.append(
+                    f"{pending.recipe.name}, shard {shard}: {type(error).__name__}: {error}"
+                )
                 get_run_logger().error(failures[-1])
                 continue
             n_quarantined += done.n_quarantined

@@ -1,4 +1,4 @@
-"""The whole study, in the order of the data: prepare, train and score, experiment, segment all."""
+"""The whole study in the order of the data: prepare, train, experiment, segment all, donors."""
 
 from typing import Any
 
@@ -10,8 +10,10 @@ from flows.e1_recipes import e1_recipes
 from flows.e2_label_budget import e2_label_budget
 from flows.e3_gating import e3_gating
 from flows.e4_thresholds import e4_thresholds
+from flows.e5_donors import e5_donors
 from flows.e5_inference import e5_inference
 from flows.naming import named
+from flows.pages import publish_report
 from flows.sites import abandon_work, shared_runner
 from somaflow.errors import DeviceError, ExperimentError, OutputError, SiteError
 from somaflow.study import Study
@@ -36,7 +38,7 @@ def _run_stages(study: Study, site: str) -> dict[str, Any]:
     stages: dict[str, Flow[..., Any]] = {}
     if done["e0-prepare"]["labelled"]:
         stages = _experiments(study)
-    stages["e5-inference"] = e5_inference
+    stages |= {"e5-inference": e5_inference, "e5-donors": e5_donors}
     failures = []
     limit_s = None if study.stage_limit_hours is None else 3600 * study.stage_limit_hours
     for name, stage in stages.items():
@@ -54,6 +56,8 @@ def _run_stages(study: Study, site: str) -> dict[str, Any]:
         except Exception as error:  # noqa: BLE001 - listed, and this flow fails with the list
             get_run_logger().error("%s failed: %s", name, error)
             failures.append(f"{name}: {error}")
+    if "e5-donors" not in done:
+        publish_report(study)  # of what there is: the donors' flow would have made it
     if failures:
         heading = f"{len(failures)} of {len(stages) + 1} stages failed, the others are done:"
         raise ExperimentError("\n".join([heading, *failures]))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from somaflow.coverage import read_expected
 from somaflow.errors import OutputError, SomaflowError
 from somaflow.experiments.plan import plan_trainings, training_tiles
 from somaflow.inventory import (
@@ -20,17 +21,36 @@ from somaflow.segmenter import THRESHOLD, load_segmenter
 from somaflow.splits import load_splits, make_splits
 from somaflow.study import Study
 from somaflow.tiles import report_refused
+from somaflow.traits import load_codebook, read_traits
 
 
 def find_problems(study: Study) -> list[str]:
     """One line a problem, in the order of the data path; an empty list means ready to run."""
     problems = list(_failures(lambda: _check_output(study.output)))
     problems += _check_tiles(study)
-    if study.traits is not None and not study.traits.is_file():
-        problems.append(f"traits must be a CSV file, found none at {study.traits}")
+    problems += _check_traits(study)
     for recipe in study.recipes:
         problems += _failures(partial(_check_model, recipe, study))
     return problems
+
+
+def _check_traits(study: Study) -> list[str]:
+    """What e5-donors would say of the trait table, its codebook and the expected tiles."""
+    settings = study.donor_statistics
+    problems: list[str] = []
+
+    def read() -> None:
+        if study.traits is not None:
+            required = [*settings.traits, *settings.covariates]
+            problems.extend(
+                read_traits(study.traits, load_codebook(settings.codebook), required).problems
+            )
+
+    def read_expectations() -> None:
+        if settings.expected_tiles is not None:
+            read_expected(settings.expected_tiles)
+
+    return [*_failures(read), *problems, *_failures(read_expectations)]
 
 
 def _check_tiles(study: Study) -> Iterator[str]:

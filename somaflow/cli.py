@@ -19,6 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="From a folder of two-channel brain tiles to cells, scores and donors.",
 )
+# Enough donors to find what there is, and tiles so small that it takes minutes.
+_DEMO = {"n_donors": 40, "n_tiles": 480, "height_px": 400, "width_px": 520, "labelled_tiles": 48}
 StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's YAML file.")]
 
 
@@ -34,10 +36,11 @@ def _main(
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made if absent.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic study.")] = 0,
 ) -> None:
     """Makes a synthetic study in DIR and runs the main job on it."""
     with _one_line_errors():
-        study = _write_synthetic(folder, n_donors=12, n_tiles=96, seed=0)
+        study = _write_synthetic(folder, seed=seed, **_DEMO)
         _run_flow("study", study, "laptop", retry_quarantined=False)
         _show_results(study)
 
@@ -55,7 +58,7 @@ def init(
     """Writes DIR/study.yaml to fill in, or a whole synthetic study."""
     with _one_line_errors():
         if synthetic:
-            study = _write_synthetic(folder, donors, tiles, seed)
+            study = _write_synthetic(folder, n_donors=donors, n_tiles=tiles, seed=seed)
         else:
             from somaflow.template import write_template
 
@@ -110,6 +113,16 @@ def status(study: StudyPath) -> None:
 
 
 @app.command()
+def report(study: StudyPath) -> None:
+    """Writes a report of all that a study has so far: one HTML file, with figures and tables."""
+    from somaflow.report import write_report
+    from somaflow.study import load_study
+
+    with _one_line_errors():
+        typer.echo(write_report(load_study(study), study))
+
+
+@app.command()
 def export(
     study: StudyPath,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Made if absent.")],
@@ -155,7 +168,7 @@ def export(
     )
 
 
-def _write_synthetic(folder: Path, n_donors: int, n_tiles: int, seed: int) -> Path:
+def _write_synthetic(folder: Path, n_tiles: int, **numbers: int) -> Path:
     from rich.progress import Progress
 
     from somaflow.synthetic import write_study
@@ -164,10 +177,9 @@ def _write_synthetic(folder: Path, n_donors: int, n_tiles: int, seed: int) -> Pa
         task = bar.add_task("Synthetic tiles", total=n_tiles)
         return write_study(
             folder,
-            n_donors=n_donors,
             n_tiles=n_tiles,
-            seed=seed,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
+            **numbers,
         )
 
 

@@ -82,6 +82,7 @@ def plan_inference(
     key = content_key("infer", **described)
     run = {
         "n_tiles": len(plan),
+        "recipe_name": recipe.name,
         "somaflow": somaflow.__version__,
         **{name: value for name, value in described.items() if name != "tiles"},
     }

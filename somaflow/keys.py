@@ -29,6 +29,8 @@ STEP_VERSIONS = {
     "sweep": 1,
     "experiment": 1,
     "infer": 2,
+    "tile-quality": 1,
+    "tile-features": 1,
 }
 _KEY_LENGTH = 20
 # A file changed within this time of being hashed may change again without its mtime moving on.

@@ -9,6 +9,9 @@ from pathlib import Path
 from somaflow.errors import StoreError
 from somaflow.files import hash_file, write_bytes
 
+DONORS = "e5-donors"
+"""The one experiment whose results lie in `<output>/donors`."""
+
 
 @dataclass(frozen=True)
 class RunPaths:
@@ -59,11 +62,27 @@ class RunPaths:
 
     def experiment(self, name: str, key: str) -> Path:
         """Tables, figures and choices of one experiment, for example `e2-label-budget`."""
-        return self.output / "experiments" / name / key
+        return self._experiment_folder(name) / key
 
     def current_experiment(self, name: str) -> Path:
         """Says which key the experiment of the study as it is has."""
-        return self.output / "experiments" / name / "current.txt"
+        return self._experiment_folder(name) / "current.txt"
+
+    def experiments(self) -> list[str]:
+        """Names of the experiments that have run, in the order of the data."""
+        found = [path.parent.name for path in (self.output / "experiments").glob("*/current.txt")]
+        return sorted(found) + [DONORS] * self.current_experiment(DONORS).exists()
+
+    def _experiment_folder(self, name: str) -> Path:
+        return self.output / "donors" if name == DONORS else self.output / "experiments" / name
+
+    def donor_part(self, name: str, key: str) -> Path:
+        """A table that the donor statistics are made from, for example `tile-quality`."""
+        return self.output / "donors" / "parts" / f"{name}-{key}.parquet"
+
+    def report(self, stamp: str) -> Path:
+        """Folder of one report, by when it was made."""
+        return self.output / "reports" / stamp
 
     def sweep(self, key: str) -> Path:
         """Folder of one threshold sweep or gate table: counts and cells, one row each."""

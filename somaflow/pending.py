@@ -30,18 +30,19 @@ class Pending:
     todo: list[int]
 
 
-def find_pending(study: Study, retry_quarantined: bool = False) -> Pending:
-    """Plans the study's inference, or finds its plan, and checks every committed shard.
+def find_pending(study: Study, recipe_name: str, retry_quarantined: bool = False) -> Pending:
+    """Plans the inference of a recipe, or finds its plan, and checks every committed shard.
 
     Args:
         study: prepared by e0-prepare.
+        recipe_name: one of `Study.inference_recipes`.
         retry_quarantined: shards with quarantined tiles are to be done again.
 
     Raises:
-        StudyError: if the study is not prepared, or its inference recipe is not there.
+        StudyError: if the study is not prepared, or the recipe is not there.
         OutputError: if the output folder cannot be written.
     """
-    recipe = find_recipe(study, study.inference_recipe)
+    recipe = find_recipe(study, recipe_name)
     tiles = inference_tiles(read_tiles(study.paths))
     inference = plan_inference(
         study.paths,

@@ -4,10 +4,15 @@ Plain data: validated here, written to YAML, shown as parts of the dashboard's f
 """
 
 import re
+from pathlib import Path
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from somaflow.recipes import TrainingSettings
+from somaflow.tiles.quality import QualityLimits
+
+Phenotype = Literal["p60", "p70", "p75", "p80", "p90", "otsu", "mixture"]
 
 PRESETS = ("generic", "per-marker", "without-dapi", "balanced", "two-stage")
 """Recipes that `FineTuning.recipes` may ask for, besides `<MARKER>-only`."""
@@ -108,6 +113,48 @@ class ThresholdGrid(_Settings):
     """Smallest areas to keep."""
     required_recall: float = Field(default=0.7, gt=0, lt=1)
     """The second operating point has the best precision among those with this recall on val."""
+
+
+class DonorStatistics(_Settings):
+    """How cells become donors' numbers, and which traits those are held against (e5-donors)."""
+
+    pixel_size_um: float | None = Field(default=None, gt=0)
+    """Side of a pixel. Empty: unknown, and densities are per megapixel instead of per mm2."""
+    traits: list[str] = Field(
+        default=[*("braaksc", "ceradsc", "cogdx", "dcfdx_lv", "plaq_d", "plaq_n", "nft", "gpath")],
+        min_length=1,
+    )
+    """Columns of the trait table to look at."""
+    covariates: list[str] = ["age_death", "msex", "pmi", "educ"]
+    """Columns that partial correlations are adjusted for."""
+    codebook: Path | None = None
+    """YAML that says what the trait table's columns mean; empty: that of ROSMAP."""
+    expected_tiles: Path | None = None
+    """CSV with columns donor,marker,tiles: how many there should be; empty: not checked."""
+    phenotypes: list[Phenotype] = Field(
+        default=["p60", "p70", "p75", "p80", "p90", "otsu", "mixture"], min_length=1
+    )
+    """When a cell is positive: mean marker above this percentile of its tile's pixels, above the
+    tile's Otsu threshold, or in the brighter part of a mixture over the donor's cells."""
+    primary_phenotype: Phenotype = "p75"
+    """The one that the main tables and figures show."""
+    min_tiles: int = Field(default=2, ge=1)
+    """A donor with fewer usable tiles of a marker is flagged and left out of its statistics."""
+    tile_quality: QualityLimits = QualityLimits()
+    """Which tiles are too blurred, saturated or empty to count."""
+    n_resamples: int = Field(default=10_000, ge=200, le=100_000)
+    """Draws of donors behind each interval."""
+    n_tile_draws: int = Field(default=200, ge=20, le=10_000)
+    """Draws of tiles within donors, 80 % each, behind stability."""
+
+    @model_validator(mode="after")
+    def _check_primary(self) -> "DonorStatistics":
+        if self.primary_phenotype not in self.phenotypes:
+            raise ValueError(
+                f"primary_phenotype must be one of phenotypes ({', '.join(self.phenotypes)}), "
+                f"got {self.primary_phenotype!r}"
+            )
+        return self
 
 
 def is_made(name: str, known: list[str]) -> bool:

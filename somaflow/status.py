@@ -109,11 +109,10 @@ def describe_status(study: Study) -> str:
 
 def current_experiments(paths: RunPaths) -> dict[str, Path]:
     """Folder of the current page of each experiment that has run, in the order of the data."""
-    found = {}
-    for pointer in sorted((paths.output / "experiments").glob("*/current.txt")):
-        name = pointer.parent.name
-        found[name] = paths.experiment(name, pointer.read_text(encoding="utf-8").strip())
-    return found
+    return {
+        name: paths.experiment(name, paths.current_experiment(name).read_text("utf-8").strip())
+        for name in paths.experiments()
+    }
 
 
 def _describe_trainings(paths: RunPaths) -> list[str]:

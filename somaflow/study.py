@@ -18,12 +18,15 @@ from somaflow.paths import RunPaths
 from somaflow.recipes import RECIPE_NAME, Recipe
 from somaflow.settings import (
     MADE_ENDINGS,
+    DonorStatistics,
     FineTuning,
     GateGrid,
     LabelBudgets,
     ThresholdGrid,
     is_made,
 )
+
+_PATH_FIELDS = ("root", "donor_table", "file", "codebook", "expected_tiles")
 
 
 class _Settings(BaseModel):
@@ -104,6 +107,11 @@ class Study(_Settings):
     inference_recipe: str = Field(default="baseline", pattern=RECIPE_NAME)
     """Name of the recipe that segments all tiles: one of the above, or one that an experiment made,
     for example `hybrid`."""
+    compare_with: list[str] = []
+    """Recipes that segment all tiles too, for example the baseline: e5-donors then says whether
+    conclusions about donors are more reliable with `inference_recipe`."""
+    donor_statistics: DonorStatistics = DonorStatistics()
+    """Phenotypes, traits and resamples of e5-donors."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """`auto` uses a GPU where there is one; `cuda` fails where there is none."""
     bad_tiles: Literal["quarantine", "fail"] = "quarantine"
@@ -137,15 +145,21 @@ class Study(_Settings):
             raise ValueError("label_budgets needs fine_tuning, which says how weights are trained")
         if self.fine_tuning is not None:
             self._check_base(self.fine_tuning, names)
-        used = [self.inference_recipe]
+        used = self.inference_recipes
+        if len(set(used)) < len(used):
+            raise ValueError(
+                "compare_with must name other recipes than inference_recipe, each once, got "
+                f"{', '.join(self.compare_with)}"
+            )
         used += [name for grid in (self.gating, self.thresholds) for name in _recipes_of(grid)]
         trained = self.fine_tuning.names if self.fine_tuning else []
         for name in used:
             if not is_made(name, [*names, *trained]):
                 known = ", ".join([*names, *trained])
                 raise ValueError(
-                    f"inference_recipe and recipes to gate or sweep must be one of {known}, or one "
-                    f"that is made from it ({', '.join(MADE_ENDINGS)}), got {name!r}"
+                    "inference_recipe and recipes to compare, gate or sweep must be one of "
+                    f"{known}, or one that is made from it ({', '.join(MADE_ENDINGS)}), "
+                    f"got {name!r}"
                 )
         return self
 
@@ -168,6 +182,11 @@ class Study(_Settings):
     def labelled_source(self) -> TileSource:
         """Where labelled tiles come from."""
         return self.labelled or self.tiles
+
+    @property
+    def inference_recipes(self) -> list[str]:
+        """Names of all recipes that segment all tiles; the one that is relied on comes first."""
+        return [self.inference_recipe, *self.compare_with]
 
     def recipe(self, name: str) -> Recipe:
         """The recipe of that name.
@@ -234,10 +253,10 @@ def _resolve_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     resolved = dict(content)
     for name in ("traits", "output"):
         resolved[name] = _absolute(content.get(name), folder)
-    for name in ("tiles", "labelled", "splits"):
+    for name in ("tiles", "labelled", "splits", "donor_statistics"):
         if isinstance(section := content.get(name), dict):
             resolved[name] = {
-                key: _absolute(value, folder) if key in ("root", "donor_table", "file") else value
+                key: _absolute(value, folder) if key in _PATH_FIELDS else value
                 for key, value in section.items()
             }
     if isinstance(recipes := content.get("recipes"), list):

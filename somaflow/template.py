@@ -69,8 +69,19 @@ gating: {}
 thresholds: {}
 
 # What segments all tiles: a recipe above, or one that was made: generic, hybrid, hybrid-gated,
-# hybrid-best-f1, hybrid-precise ...
+# hybrid-best-f1, hybrid-precise ... Those of compare_with segment all tiles too: e5-donors then
+# says whether conclusions about donors are more reliable with the first.
 inference_recipe: hybrid
+compare_with: [baseline]
+
+# What is said of donors. Without pixel_size_um densities are per megapixel. The columns of the
+# trait table are those of ROSMAP, unless a codebook (a YAML file) says what they mean.
+donor_statistics:
+  # pixel_size_um: 0.5
+  # codebook: codebook.yaml
+  # expected_tiles: expected.csv      # columns donor,marker,tiles
+  traits: [braaksc, ceradsc, cogdx, dcfdx_lv, plaq_d, plaq_n, nft, gpath]
+  covariates: [age_death, msex, pmi, educ]
 
 # auto: a GPU where there is one; cuda: fail where there is none; cpu.
 device: auto

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 import time
 from collections import deque
@@ -42,7 +43,7 @@ class Progress:
         """Starts at `done` of `total` units.
 
         Args:
-            name: shown beside the bar; letters, digits and spaces.
+            name: shown beside the bar.
             total: units in all, at least 1.
             unit: what is counted, in the plural.
             done: units that an earlier run did; they say nothing about the rate.
@@ -106,7 +107,7 @@ class Progress:
     def _tell(self, progress: float, description: str) -> None:
         try:
             if self._artifact is None:
-                key = self._name.lower().replace(" ", "-")
+                key = re.sub("[^a-z0-9]+", "-", self._name.lower())
                 made = create_progress_artifact(progress, key=key, description=description)
                 self._artifact = made if isinstance(made, UUID) else None
             else:

@@ -1,21 +1,29 @@
 """What an experiment leaves behind: a page of words, tables and pictures, as files.
 
 Enters: the parts. Leaves: ``summary.md`` in a folder of its own, beside each table as TSV and each
-picture as PNG. The same page, with its pictures inside, is what the dashboard shows.
+picture as PNG and PDF. The same page, with its pictures inside, is what the dashboard shows; the
+report reads it from its folder again.
 """
 
 import base64
 import io
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from somaflow.errors import StoreError
+from somaflow.figures.pictures import Picture, wrap_png
 from somaflow.files import write_bytes
 
 _JPEG_QUALITY = 85
+# That is not escaped yet.
+_BAR = re.compile(r"(?<!\\)\|")
 SUMMARY = "summary.md"
+# A donor called 00900001 is no number.
+_TEXT_COLUMNS = ("donor", "tile_id", "marker", "region", "recipe")
 
 
 @dataclass
@@ -26,7 +34,7 @@ class Results:
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     """Whole tables by file name without ending."""
     pictures: dict[str, bytes] = field(default_factory=dict)
-    """PNG bytes by file name without ending."""
+    """PNG bytes, or `Picture`, by file name without ending."""
     _parts: list[str] = field(default_factory=list)
 
     def add_words(self, words: str) -> None:
@@ -65,10 +73,54 @@ def write_results(results: Results, folder: Path) -> Path:
     for name, table in results.tables.items():
         _write_changed(folder / f"{name}.tsv", table.to_csv(sep="\t", index=False).encode())
     for name, content in results.pictures.items():
-        _write_changed(folder / f"{name}.png", content)
+        pdf = folder / f"{name}.pdf"
+        if _write_changed(folder / f"{name}.png", content) or not pdf.exists():
+            write_bytes(pdf, as_pdf(content))
     path = folder / SUMMARY
     _write_changed(path, results.markdown.encode())
     return path
+
+
+def read_results(folder: Path) -> Results:
+    """The page that `write_results` left in a folder, with all of its tables and pictures.
+
+    Raises:
+        StoreError: if there is no page, or a table is not one.
+    """
+    path = folder / SUMMARY
+    if not path.is_file():
+        raise StoreError(f"results must have a page, found none at {path}; run their flow again")
+    title, _, body = path.read_text(encoding="utf-8").partition("\n")
+    results = Results(title.removeprefix("# ").strip())
+    results.add_words(body.strip())
+    results.tables = {file.stem: read_table(file) for file in sorted(folder.glob("*.tsv"))}
+    results.pictures = {file.stem: file.read_bytes() for file in sorted(folder.glob("*.png"))}
+    for name, png in results.pictures.items():
+        pdf = folder / f"{name}.pdf"
+        if pdf.is_file():
+            results.pictures[name] = Picture(png, pdf.read_bytes())
+    return results
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table as `write_results` wrote it; names stay text, an empty cell is missing.
+
+    Raises:
+        StoreError: if the file is not a table.
+    """
+    try:
+        names = pd.read_csv(path, sep="\t", nrows=0).columns
+        kinds = {name: str for name in names if name in _TEXT_COLUMNS}
+        return pd.read_csv(path, sep="\t", dtype=kinds, keep_default_na=False, na_values=[""])
+    except (ValueError, pd.errors.ParserError) as error:
+        raise StoreError(
+            f"table must be one that somaflow wrote, {path} is not ({error}); run its flow again"
+        ) from error
+
+
+def as_pdf(picture: bytes) -> bytes:
+    """The picture as PDF: as it was drawn, or, where only pixels are left, those."""
+    return picture.pdf if isinstance(picture, Picture) else wrap_png(picture)
 
 
 def embed_pictures(markdown: str, pictures: Mapping[str, bytes]) -> str:
@@ -88,12 +140,14 @@ def _as_jpeg(png: bytes) -> bytes:
 
 
 def _as_markdown(table: pd.DataFrame) -> str:
-    rows = [list(map(str, table.columns)), ["---"] * table.shape[1]]
-    rows += [[str(value).replace("|", "/") for value in row] for row in table.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    rows = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
+    cells = [[_BAR.sub(r"\|", str(value)) for value in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
-def _write_changed(path: Path, content: bytes) -> None:
+def _write_changed(path: Path, content: bytes) -> bool:
     """Leaves an equal file as it is: a finished experiment looked up again writes nothing."""
-    if not path.exists() or path.read_bytes() != content:
-        write_bytes(path, content)
+    if path.exists() and path.read_bytes() == content:
+        return False
+    write_bytes(path, content)
+    return True

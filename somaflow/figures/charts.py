@@ -1,10 +1,9 @@
-"""What all charts share: colours, sizes, places in px, and PNG bytes that equal input repeats.
+"""What all charts share: colours, sizes, and places in px.
 
 Enters: sizes and places in px from the upper left corner. Leaves: matplotlib's own figures and
-axes, and PNG bytes. Matplotlib is imported when a chart is drawn, and no window is ever opened.
+axes. Matplotlib is imported when a chart is drawn, and no window is ever opened.
 """
 
-import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -86,14 +85,6 @@ def new_figure(width_px: float, height_px: float) -> "Figure":
     figure = Figure(figsize=size, dpi=_DPI, facecolor=GROUND)
     FigureCanvasAgg(figure)
     return figure
-
-
-def as_png(figure: "Figure") -> bytes:
-    """The figure as PNG bytes, which equal input repeats."""
-    content = io.BytesIO()
-    # Without the version of matplotlib in the file, equal input gives equal bytes.
-    figure.savefig(content, format="png", dpi=_DPI, metadata={"Software": None})
-    return content.getvalue()
 
 
 def add_panel(

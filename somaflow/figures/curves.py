@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from somaflow.figures import charts
+from somaflow.figures.pictures import Picture, render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +34,7 @@ def draw_budget_curve(
     metric: str = "f1_pooled",
     split: str = "test",
     baseline: Mapping[str, float] | None = None,
-) -> bytes:
+) -> Picture:
     """A PNG with a panel a marker: mean score by number of training tiles, with its spread.
 
     Thin bars are the 95 % interval, thick ones a standard deviation over repeats to either side;
@@ -82,7 +83,7 @@ def draw_budget_curve(
         charts.label_axes(
             axes, x="Training tiles a marker", y=charts.metric_words(metric) if column == 0 else ""
         )
-    return charts.as_png(figure)
+    return render(figure)
 
 
 def _describe_marks(curve: pd.DataFrame, ends: list[str], with_baseline: bool) -> str:
@@ -152,7 +153,7 @@ def _draw_baseline(axes: "Axes", score: float) -> None:
         )
 
 
-def draw_training(history: pd.DataFrame, title: str) -> bytes:
+def draw_training(history: pd.DataFrame, title: str) -> Picture:
     """A PNG of one training: F1 on val above, loss and learning rate below, by epoch.
 
     The best epoch by F1 on val, the one whose weights are kept, is marked in both.
@@ -178,7 +179,7 @@ def draw_training(history: pd.DataFrame, title: str) -> bytes:
     charts.label_axes(score_axes, y="F1 pooled")
     charts.label_axes(loss_axes, x="Epoch", y="Loss")
     if history.empty:
-        return charts.as_png(figure)
+        return render(figure)
     epochs = history["epoch"].to_numpy()
     _draw_scores(score_axes, history[history["val_f1_pooled"].notna()])
     _draw_losses(loss_axes, history)
@@ -188,7 +189,7 @@ def draw_training(history: pd.DataFrame, title: str) -> bytes:
         axes.grid(axis="y", color=charts.GRID, linewidth=1)
         if history["val_f1_pooled"].notna().any():
             axes.axvline(_best_epoch(history), color=charts.VERMILLION, linewidth=1.2, alpha=0.6)
-    return charts.as_png(figure)
+    return render(figure)
 
 
 def _training_words(history: pd.DataFrame) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from somaflow.evaluation.pooling import select_rows
 from somaflow.figures import charts
+from somaflow.figures.pictures import Picture, render
 from somaflow.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def draw_diagnosis(
     reference_cells: pd.DataFrame,
     candidates: pd.DataFrame,
     pooled: pd.DataFrame,
-) -> bytes:
+) -> Picture:
     """A PNG of four panels on one marker under one recipe, on val.
 
     Predicted against reference cells a tile; cell probability in found and in missed reference
@@ -102,7 +103,7 @@ def draw_diagnosis(
         )
         _draw_threshold(axes, grid, chosen, name, place == 0)
         charts.label_axes(axes, x=label, y="Score, pooled" if place == 0 else "")
-    return charts.as_png(figure)
+    return render(figure)
 
 
 def _flow_words(flow_threshold: float) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from somaflow.evaluation.scores import OVERALL
 from somaflow.figures import charts
+from somaflow.figures.pictures import Picture, render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +28,7 @@ _COUNTS = ["tp_kept", "tp_removed", "fp_kept", "fp_removed"]
 _KINDS = (("tp", charts.BLUE, -0.2), ("fp", charts.VERMILLION, 0.2))
 
 
-def draw_gate_effect(removed: pd.DataFrame, scores: pd.DataFrame) -> bytes:
+def draw_gate_effect(removed: pd.DataFrame, scores: pd.DataFrame) -> Picture:
     """A PNG with a row a marker: cells kept and removed by size, and scores raw against gated.
 
     Left, right cells (TP) and wrong ones (FP) of each size, what the gate removed hatched; where
@@ -78,7 +79,7 @@ def draw_gate_effect(removed: pd.DataFrame, scores: pd.DataFrame) -> bytes:
         _draw_scores(dots, scores[scores["marker"] == marker], limits)
         charts.label_axes(dots, x="Score, pooled" if is_last else "")
     _write_legend(figure)
-    return charts.as_png(figure)
+    return render(figure)
 
 
 def _of_marker(removed: pd.DataFrame, marker: str) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from somaflow.errors import ScoringError
 from somaflow.figures import charts
+from somaflow.figures.pictures import Picture, render
 from somaflow.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def draw_threshold_maps(
     marker: str,
     chosen: Chosen = None,
     metric: str = "f1_pooled",
-) -> bytes:
+) -> Picture:
     """A PNG with a heat map a min size: the score by cellprob and flow threshold.
 
     Both axes run from strict to lax, so the upper left corner keeps the least; a flow threshold of
@@ -115,7 +116,7 @@ def draw_threshold_maps(
         )
     _draw_bar(figure, charts.MARGIN_PX + n_columns * cell_width, limits, height, metric)
     _write_legend(figure, frames)
-    return charts.as_png(figure)
+    return render(figure)
 
 
 def _list_frames(chosen: Chosen, recipe: str, marker: str) -> list[tuple[str, dict[str, float]]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from somaflow.figures import charts
+from somaflow.figures.pictures import Picture, render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +28,7 @@ _LEGEND_ROW_PX = 28
 _LEGEND_COLUMNS = 4
 
 
-def draw_precision_recall(pooled: pd.DataFrame, chosen: pd.DataFrame | None = None) -> bytes:
+def draw_precision_recall(pooled: pd.DataFrame, chosen: pd.DataFrame | None = None) -> Picture:
     """A PNG with a panel a marker: precision against recall of every setting, by recipe.
 
     Grey curves join equal F1. The two operating points of each recipe are a star and a diamond.
@@ -79,7 +80,7 @@ def draw_precision_recall(pooled: pd.DataFrame, chosen: pd.DataFrame | None = No
             _draw_points(axes, chosen[chosen["marker"] == marker], recipes)
         charts.label_axes(axes, x="Recall pooled", y="Precision pooled" if column == 0 else "")
     _write_legend(figure, recipes, marked)
-    return charts.as_png(figure)
+    return render(figure)
 
 
 def _n_settings(pooled: pd.DataFrame) -> int:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from somaflow.errors import ScoringError
 from somaflow.figures import charts
+from somaflow.figures.pictures import Picture, render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +28,7 @@ def draw_recipe_scores(
     metric: str = "f1_pooled",
     split: str = "test",
     baseline: str | None = None,
-) -> bytes:
+) -> Picture:
     """A PNG with a row a recipe and a column a marker: a dot with its interval, and its number.
 
     The baseline is grey, and a dashed line carries it down each column; the best of the others in
@@ -89,7 +90,7 @@ def draw_recipe_scores(
             names = [charts.shorten(figure, name, _NAMES_PX, charts.TEXT_PX) for name in recipes]
             axes.set_yticks(range(len(recipes)), names, fontsize=charts.points(charts.TEXT_PX))
             axes.get_yticklabels()[0].set_color(charts.BASELINE)
-    return charts.as_png(figure)
+    return render(figure)
 
 
 def _draw_column(axes: "Axes", scores: np.ndarray, limits: tuple[float, float]) -> None:

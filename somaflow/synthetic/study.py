@@ -55,7 +55,9 @@ fine_tuning:
 label_budgets: {budgets: [1, 2, 5], repeats: 2}
 gating: {recipes: [baseline, generic, hybrid]}
 thresholds: {recipes: [baseline, generic]}
+# The hybrid segments all tiles, and the baseline too: does better segmentation tell more of donors?
 inference_recipe: hybrid
+compare_with: [baseline]
 """
 _LEAST_LABELLED = 12
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from somaflow.files import write_text
 from tests.bench.counting import bench_count_matches
+from tests.bench.donors import bench_spearman_bootstrap
 from tests.bench.features import bench_measure_cells
 from tests.bench.gates import bench_gate_grid
 from tests.bench.shards import bench_encode_shard
@@ -29,6 +30,7 @@ BENCHES: dict[str, Callable[[], dict[str, object]]] = {
     "gate_grid": bench_gate_grid,
     "measure_cells": bench_measure_cells,
     "segment_tile": bench_segment_tile,
+    "spearman_bootstrap": bench_spearman_bootstrap,
     "threshold_sweep": bench_threshold_sweep,
     "train_epoch": bench_train_epoch,
     "worker_memory": bench_worker_memory,

@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--events", type=int, default=3, help="a round")
-    parser.add_argument("--tiles", type=int, default=160)
+    parser.add_argument("--tiles", type=int, default=400)
     names = {event.__name__.replace("_", "-"): event for event in EVENTS}
     parser.add_argument("--only", nargs="+", choices=names, default=list(names))
     parser.add_argument("--keep", action="store_true", help="the folder, with the logs of runs")

@@ -51,6 +51,21 @@ def kill_nanny(lab: Lab, rng: random.Random) -> str:
     return _kill(rng, [nanny for nanny, _ in lab.workers()], "nanny")
 
 
+def end_walltime(lab: Lab, rng: random.Random) -> str:
+    """A worker that hangs until its job's wall-time is over and SLURM kills it."""
+    pairs = [(nanny, worker) for nanny, workers in lab.workers() for worker in workers]
+    if not pairs:
+        return "no worker ran that could hang"
+    nanny, worker = rng.choice(pairs)
+    job = nanny.environ()["SLURM_JOB_ID"]
+    worker.suspend()
+    lab.sandbox.ask("scontrol", "update", f"JobId={job}", "EndTime=now+1")
+    # SLURM looks every 30 s for jobs whose time is over.
+    while job in lab.jobs():
+        time.sleep(0.2)
+    return f"job {job} hung and was killed at its wall-time"
+
+
 def kill_flow(lab: Lab, rng: random.Random) -> str:
     """Kill -9 of the flow's process, which is Dask's scheduler too."""
     run = rng.choice(lab.runs[-2:])
@@ -124,8 +139,8 @@ def truncate_file(lab: Lab, rng: random.Random) -> str:
 
 
 EVENTS: tuple[Event, ...] = (
-    *(cancel_job, drain_node, fail_node, kill_worker, kill_nanny, kill_flow, kill_server),
-    *(fill_disk, lock_disk, start_again, jump_clock, truncate_file),
+    *(cancel_job, end_walltime, drain_node, fail_node, kill_worker, kill_nanny, kill_flow),
+    *(kill_server, fill_disk, lock_disk, start_again, jump_clock, truncate_file),
 )
 
 

@@ -26,9 +26,10 @@ COUNTS = pd.DataFrame(
 )
 
 
-def test_examples_are_the_median_test_tiles_or_of_another_split_where_there_is_none() -> None:
-    """GFAP shows the middle of its three test tiles; OLIG2, with no test tile, its val tile."""
-    assert ["c1", "c2"] == choose_examples(COUNTS)
+def test_examples_are_median_best_and_worst_test_tiles() -> None:
+    """GFAP shows three of its test tiles; OLIG2, with a single tile and no test tile, that one."""
+    expected = {"median": ["c1", "c2"], "best": ["b1"], "worst": ["b2"]}
+    assert expected == choose_examples(COUNTS)
 
 
 def test_score_rows_show_what_is_undefined_and_give_no_interval_for_one_donor() -> None:

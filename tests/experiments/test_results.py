@@ -4,9 +4,19 @@ import io
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from PIL import Image
 
-from somaflow.experiments.results import Results, embed_pictures, merge_results, write_results
+from somaflow.errors import StoreError
+from somaflow.experiments.results import (
+    Results,
+    as_pdf,
+    embed_pictures,
+    merge_results,
+    read_results,
+    write_results,
+)
+from somaflow.figures.pictures import Picture
 
 
 def make_picture() -> bytes:
@@ -34,10 +44,39 @@ def test_page_has_its_parts_in_order(tmp_path: Path) -> None:
 
 
 def test_tables_and_pictures_lie_beside_the_page(tmp_path: Path) -> None:
-    """Whole tables as TSV, pictures as PNG."""
+    """Whole tables as TSV, pictures as PNG and as PDF."""
     write_results(make_results(), tmp_path)
     assert [0.5] == pd.read_csv(tmp_path / "scores.tsv", sep="\t").f1.tolist()
     assert make_picture() == (tmp_path / "curve.png").read_bytes()
+    assert (tmp_path / "curve.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_drawn_picture_is_written_as_its_own_pdf(tmp_path: Path) -> None:
+    """A figure that knows its PDF is not turned into pixels."""
+    results = Results("One")
+    results.add_picture("chart", Picture(make_picture(), b"%PDF of lines"), "A chart")
+    write_results(results, tmp_path)
+    assert b"%PDF of lines" == (tmp_path / "chart.pdf").read_bytes()
+
+
+def test_page_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """Words, tables and both forms of a picture come back; a donor 00900001 stays text."""
+    results = make_results()
+    donors = pd.DataFrame({"donor": ["00900001"], "n_tiles": [3], "reason": [""]})
+    results.add_table("donors", donors, donors)
+    results.add_picture("chart", Picture(make_picture(), b"%PDF of lines"), "A chart")
+    write_results(results, tmp_path)
+    again = read_results(tmp_path)
+    assert results.markdown == again.markdown
+    assert ["00900001"] == again.tables["donors"].donor.tolist()
+    assert results.pictures == again.pictures
+    assert b"%PDF of lines" == as_pdf(again.pictures["chart"])
+
+
+def test_folder_without_a_page_is_refused(tmp_path: Path) -> None:
+    """The error names the page and says what to do."""
+    with pytest.raises(StoreError, match=r"summary\.md; run"):
+        read_results(tmp_path)
 
 
 def test_equal_page_is_not_written_again(tmp_path: Path) -> None:
@@ -46,6 +85,13 @@ def test_equal_page_is_not_written_again(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     write_results(make_results(), tmp_path)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+
+def test_bars_in_a_table_are_no_new_columns() -> None:
+    """Headings and cells may hold a bar, also one that is escaped already."""
+    results = Results("One")
+    results.add_table("t", pd.DataFrame(), pd.DataFrame({"|rho|": ["a|b"], "c": [r"d\|e"]}))
+    assert "| \\|rho\\| | c |\n| --- | --- |\n| a\\|b | d\\|e |" in results.markdown
 
 
 def test_dashboard_page_holds_its_pictures() -> None:
@@ -63,6 +109,4 @@ def test_merged_page_holds_every_part(tmp_path: Path) -> None:
     write_results(merge_results("Both", [make_results(), other]), tmp_path)
     text = (tmp_path / "summary.md").read_text()
     assert text.index("## Recipes of s") < text.index("## Other")
-    assert {"curve.png", "map.png", "scores.tsv", "summary.md"} == {
-        path.name for path in tmp_path.iterdir()
-    }
+    assert {"curve", "map", "scores", "summary"} == {path.stem for path in tmp_path.iterdir()}

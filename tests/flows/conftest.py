@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from flows.server import temporary_server
+from somaflow.pending import find_pending
+from somaflow.study import load_study
 from somaflow.synthetic import write_study
 from tests.conftest import REPOSITORY
 
@@ -61,7 +63,8 @@ def synthetic_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_study(folder, n_donors=4, n_tiles=32, height_px=160, width_px=160, labelled_tiles=16)
     path = folder / "study.yaml"
     study = yaml.safe_load(path.read_text()) | {"shard_tiles": 8, "n_resamples": 200}
-    for name in ("fine_tuning", "label_budgets", "gating", "thresholds", "inference_recipe"):
+    experiments = ("fine_tuning", "label_budgets", "gating", "thresholds")
+    for name in (*experiments, "inference_recipe", "compare_with"):
         del study[name]
     path.write_text(yaml.safe_dump(study, sort_keys=False))
     return folder
@@ -77,6 +80,8 @@ def experiments() -> dict[str, object]:
         "gating": {},
         "thresholds": {"recipes": ["baseline", "generic"]},
         "inference_recipe": "hybrid-gated",
+        "compare_with": ["baseline"],
+        "donor_statistics": {"min_tiles": 1, "n_resamples": 200, "n_tile_draws": 20},
     }
 
 
@@ -93,6 +98,13 @@ class Finished(NamedTuple):
     def study(self) -> Path:
         """The study file."""
         return self.folder / "study.yaml"
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Key of the inference of each recipe that segmented all tiles."""
+        study = load_study(self.study)
+        names = study.inference_recipes
+        return {name: find_pending(study, name).inference.key for name in names}
 
 
 @pytest.fixture(scope="session")

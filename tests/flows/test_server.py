@@ -1,13 +1,15 @@
 """What counts as a Prefect API that answers."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect import flow
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from flows.server import ServerGoneError, await_server
+from flows.server import ServerGoneError, await_server, server_errors
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -55,3 +57,27 @@ def test_without_a_configured_api_there_is_nothing_to_wait_for() -> None:
     """A flow called from Python brings Prefect's own server in its process."""
     with temporary_settings(restore_defaults={PREFECT_API_URL}):
         await_server(limit_s=0)
+
+
+def test_run_that_begins_without_its_server_says_so() -> None:
+    """Where nobody listens, a flow's start ends in words, not in a traceback of Prefect's."""
+
+    @flow
+    def nothing() -> None:
+        """Does nothing."""
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}/api"
+    with (
+        temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}),
+        pytest.raises(ServerGoneError, match="must answer at http://127"),
+        server_errors(),
+    ):
+        nothing()
+
+
+def test_other_failures_stay_what_they_are() -> None:
+    """Only a server that cannot be reached is named as one."""
+    with pytest.raises(RuntimeError, match="another"), server_errors():
+        raise RuntimeError("another")

@@ -35,14 +35,16 @@ def artifacts_by_key(api_url: str) -> dict[str, dict[str, Any]]:
 def test_study_flow_leaves_labels_and_cells_of_every_tile(finished: Finished) -> None:
     """After one command each tile has labels, and the cell table counts the same cells."""
     paths = RunPaths(finished.folder / "output")
-    (key,) = paths.inference_keys()
-    store = open_labels(paths.labels(key))
-    cells = pd.read_parquet(paths.cells_folder(key))
-    per_tile = cells.groupby("tile_id").size()
-    assert len(store) == 32
-    for tile_id in store.tile_ids:
-        assert store.read(tile_id).shape == (160, 160)
-        assert len(set(store.read(tile_id).ravel()) - {0}) == per_tile.get(tile_id, 0)
+    assert sorted(finished.keys.values()) == paths.inference_keys()
+    assert 2 == len(paths.inference_keys())
+    for key in finished.keys.values():
+        store = open_labels(paths.labels(key))
+        cells = pd.read_parquet(paths.cells_folder(key))
+        per_tile = cells.groupby("tile_id").size()
+        assert len(store) == 32
+        for tile_id in store.tile_ids:
+            assert store.read(tile_id).shape == (160, 160)
+            assert len(set(store.read(tile_id).ravel()) - {0}) == per_tile.get(tile_id, 0)
 
 
 def test_study_flow_scores_splits_of_different_donors(finished: Finished) -> None:
@@ -61,7 +63,7 @@ def test_command_prints_scores_and_where_results_lie(finished: Finished) -> None
     """The last words of the command are the table of scores and the paths of what was made."""
     folder, printed = finished.folder, finished.printed
     paths = RunPaths(folder / "output")
-    (key,) = paths.inference_keys()
+    key = finished.keys["hybrid-gated"]
     assert "F1 pooled" in printed
     assert f"inference        {key}: 32 of 32 tiles, 4 of 4 shards" in printed
     assert str(paths.labels(key)) in printed
@@ -99,6 +101,7 @@ def test_dashboard_shows_progress_and_scores(finished: Finished, api_url: str) -
     artifacts = artifacts_by_key(api_url)
     assert float(artifacts["tiles-segmented"]["data"]) == 100.0
     assert artifacts["tiles-segmented"]["type"] == "progress"
+    assert float(artifacts["tiles-segmented-with-baseline"]["data"]) == 100.0
     assert "F1 pooled" in artifacts["e1-recipes"]["data"]
     assert {"splits", "inference", "tiles-scored"} <= set(artifacts)
 
@@ -111,3 +114,26 @@ def test_deleted_results_are_made_again_despite_the_cache(study: Path, somaflow:
     shutil.rmtree(output / "prepared")
     assert somaflow("run", "e0-prepare", study).returncode == 0
     assert before == tree_digest(output / "prepared")
+
+
+def test_report_holds_the_whole_study(finished: Finished) -> None:
+    """One report at the end: every part was run, every column of every table is described."""
+    (folder,) = (finished.folder / "output" / "reports").iterdir()
+    text = (folder / "report.html").read_text()
+    assert "Not run." not in text
+    shown = ("e1-recipes-overlays", "e5-donors-associations", "e5-donors-effects")
+    for picture in shown:
+        assert (folder / "figures" / f"{picture}.png").exists()
+        assert (folder / "figures" / f"{picture}.pdf").exists()
+    columns = pd.read_csv(folder / "columns.tsv", sep="\t")
+    assert [] == columns[columns.meaning == "not described"].to_dict("records")
+
+
+def test_donors_are_tabulated_for_both_recipes(finished: Finished) -> None:
+    """Four donors are too few for a finding; they have numbers by either recipe, and it is said."""
+    (folder,) = (finished.folder / "output" / "donors").glob("*/summary.md")
+    donors = pd.read_csv(folder.parent / "donors.tsv", sep="\t", dtype={"donor": str})
+    assert {"hybrid-gated", "baseline"} == set(donors.recipe)
+    assert 4 == donors.donor.nunique()
+    assert "donors" in folder.read_text()
+    assert "0 of" in folder.read_text()

@@ -1,0 +1,407 @@
+"""Everything that is said of donors, from tile features and traits to stability.
+
+Enters: tile features of one or more recipes, tile quality, traits. Leaves: tables by name, and a
+line for each thing that could not be done. Refuses nothing: what one part lacks does not keep the
+others from being made.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from somaflow.donors.agreement import (
+    compare_rankings,
+    intraclass_correlations,
+    split_half_reliability,
+)
+from somaflow.donors.associations import associate
+from somaflow.donors.fits import fit_models, fit_tiles
+from somaflow.donors.power import describe_power
+from somaflow.donors.stability import compare_stability
+from somaflow.donors.tables import ALL_REGIONS, tabulate_donors, widen
+from somaflow.donors.tile_features import ANY, SEPARATOR, in_micrometres
+from somaflow.donors.tile_stability import TileValues
+from somaflow.errors import SomaflowError
+from somaflow.settings import DonorStatistics
+from somaflow.traits import Traits, match_donors
+from somaflow.traits.wording import shorten
+
+PRIMARY, EXPLORATORY = "primary", "exploratory"
+_PRIMARY_ANY = ("density_per_mpx", "area_fraction")
+_PRIMARY_POSITIVE = ("positive_fraction",)
+_WHAT = ["marker", "region", "phenotype", "feature"]
+_MIN_DONORS = 5
+"""Below, power has no approximation."""
+
+
+@dataclass
+class Analysis:
+    """What was found, as far as it could be."""
+
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    """By name; a table that could not be made is not there."""
+    problems: list[str] = field(default_factory=list)
+    """A line for each thing to look into."""
+    power: str = ""
+    """What so many donors can show, in words."""
+
+    def add_mixtures(self, mixtures: pd.DataFrame) -> None:
+        """Adds mixtures of dim and bright cells by recipe, and where there are none."""
+        if mixtures.empty:
+            return
+        self.tables["mixtures"] = mixtures
+        for name, rows in mixtures.groupby(["recipe", "marker"], sort=False):
+            n_separated = int(rows.is_separated.sum())
+            if n_separated < len(rows):
+                self.problems.append(
+                    f"{', '.join(map(str, name))}: bright cells stand apart in {n_separated} of "
+                    f"{len(rows)} donors; the phenotype mixture says nothing of the others"
+                )
+
+
+def analyse_donors(
+    features: Mapping[str, pd.DataFrame],
+    quality: pd.DataFrame,
+    traits: Traits | None,
+    settings: DonorStatistics,
+    seed: int,
+) -> Analysis:
+    """Donor tables, associations with traits, and how the first recipe compares with the others.
+
+    Args:
+        features: tile features by recipe, from `measure_tile_features`; the one that is relied on
+            comes first, the others are compared with it.
+        quality: of all tiles, from `judge_tiles`.
+        traits: None where there is no trait table; donors are still tabulated.
+        settings: which phenotypes, traits, covariates and how many resamples.
+        seed: of all draws.
+
+    Returns:
+        Tables: donors, columns (what each column of the statistics is), agreement, reliability;
+        with traits also traits, trait-columns, associations, fits, tile-fits, stability, rankings.
+    """
+    analysis = Analysis()
+    features = {name: _of_known_donors(analysis, name, table) for name, table in features.items()}
+    donors = pd.concat(
+        [
+            tabulate_donors(table, quality, recipe, settings.min_tiles)
+            for recipe, table in features.items()
+        ],
+        ignore_index=True,
+    )
+    analysis.tables["donors"] = donors
+    analysis.problems += _describe_flags(donors)
+    wide, columns = widen(donors)
+    columns["family"] = _families(columns, settings)
+    analysis.tables["columns"] = columns
+    _compare_segmentations(analysis, features, quality, wide, columns, seed)
+    if traits is None:
+        return analysis
+    table = _prepare_traits(analysis, wide, traits)
+    names = [name for name in settings.traits if name in table]
+    covariates = _usable_covariates(analysis, table, settings.covariates)
+    kinds = dict(zip(traits.notes["column"], traits.notes["kind"], strict=True))
+    if not names or table.empty or columns.empty:
+        analysis.problems.append("no association could be looked at: see the lines above")
+        return analysis
+    analysis.power = _describe_power(columns, table, names)
+    _associate(analysis, wide, columns, table, names, covariates, settings, seed)
+    _fit(analysis, features, quality, wide, columns, table, names, covariates, kinds)
+    main, *others = features
+    for other in others:
+        _compare_stability(
+            analysis, features, quality, wide, columns, table, names, settings, seed, main, other
+        )
+    return analysis
+
+
+def _of_known_donors(analysis: Analysis, recipe: str, tiles: pd.DataFrame) -> pd.DataFrame:
+    is_known = tiles.donor != ""
+    if n_unknown := int((~is_known).sum()):
+        analysis.problems.append(
+            f"{recipe}: {n_unknown} of {len(tiles)} tiles have no known donor and are left out; "
+            "name their donors in a donor_table"
+        )
+    return tiles[is_known].reset_index(drop=True)
+
+
+def _families(columns: pd.DataFrame, settings: DonorStatistics) -> list[str]:
+    """Primary: declared before anything is seen, few, and corrected for apart from the others."""
+    any_names = {name for base in _PRIMARY_ANY for name in (base, in_micrometres(base))}
+    is_primary = (columns.region == ALL_REGIONS) & (
+        ((columns.phenotype == ANY) & columns.feature.isin(any_names))
+        | (
+            (columns.phenotype == settings.primary_phenotype)
+            & columns.feature.isin(_PRIMARY_POSITIVE)
+        )
+    )
+    words = np.where(is_primary, PRIMARY, EXPLORATORY)
+    return [f"{recipe}, {word}" for recipe, word in zip(columns.recipe, words, strict=True)]
+
+
+def _describe_flags(donors: pd.DataFrame) -> list[str]:
+    flagged = donors[
+        (donors.flag != "") & (donors.region == ALL_REGIONS) & (donors.phenotype == ANY)
+    ]
+    return [
+        f"{recipe}, {marker}: {len(rows)} donor(s) left out for too few usable tiles: "
+        + shorten([f"{row.donor} ({row.flag})" for row in rows.itertuples()])
+        for (recipe, marker), rows in flagged.groupby(["recipe", "marker"], sort=False)
+    ]
+
+
+def _prepare_traits(analysis: Analysis, wide: pd.DataFrame, traits: Traits) -> pd.DataFrame:
+    """Traits of donors with tiles, spelled as the tiles do; who has no partner is listed."""
+    match = match_donors(wide["donor"], traits.table["donor"])
+    analysis.problems += [*traits.problems, *match.describe()]
+    table = match.rename(traits.table)
+    analysis.tables["traits"] = table
+    analysis.tables["trait-columns"] = traits.notes
+    return table
+
+
+def _usable_covariates(analysis: Analysis, table: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
+    usable = [
+        name
+        for name in wanted
+        if name in table
+        and pd.api.types.is_numeric_dtype(table[name])
+        and table[name].notna().any()
+    ]
+    if missing := [name for name in wanted if name not in usable]:
+        analysis.problems.append(
+            f"partial correlations: {', '.join(missing)} left out, no numbers in the trait table"
+        )
+    return usable
+
+
+def _describe_power(columns: pd.DataFrame, table: pd.DataFrame, names: Sequence[str]) -> str:
+    n_tests = int((columns.family == columns.family.iloc[0]).sum()) * len(names)
+    n_donors = int(table[list(names)].notna().any(axis=1).sum())
+    if n_donors < _MIN_DONORS:
+        return f"{n_donors} donors have traits: too few to show anything."
+    return describe_power(n_donors, max(n_tests, 1))
+
+
+def _associate(
+    analysis: Analysis,
+    wide: pd.DataFrame,
+    columns: pd.DataFrame,
+    table: pd.DataFrame,
+    names: Sequence[str],
+    covariates: Sequence[str],
+    settings: DonorStatistics,
+    seed: int,
+) -> None:
+    try:
+        found = associate(
+            wide,
+            table,
+            features=columns.column.tolist(),
+            traits=names,
+            covariates=covariates,
+            n_resamples=settings.n_resamples,
+            seed=seed,
+            families=dict(zip(columns.column, columns.family, strict=True)),
+        )
+    except SomaflowError as error:
+        analysis.problems.append(f"associations: {error}")
+        return
+    found = found.rename(columns={"feature": "column"})
+    analysis.tables["associations"] = columns.merge(found, on="column", how="right")
+    analysis.problems += _describe_undefined(found)
+    if "partial_status" in found:
+        left_out = found[found.partial_status.str.contains("left out")]
+        words = sorted(set(left_out.partial_status))
+        analysis.problems += [f"partial correlations: {line}" for line in words[:5]]
+
+
+def _describe_undefined(found: pd.DataFrame) -> list[str]:
+    """A line for each trait without any rho, and for each reason why some columns have none."""
+    missing = found[found.status != ""]
+    n_columns = found.column.nunique()
+    lines = []
+    for trait, rows in missing.groupby("trait", sort=False):
+        if len(rows) == n_columns:
+            lines.append(f"{trait}: no rho with any feature: {rows.status.iloc[0]}")
+            missing = missing[missing.trait != trait]
+    for status, rows in missing.groupby("status", sort=False):
+        features = sorted(set(rows.column))
+        named = shorten(features, n_shown=3)
+        lines.append(f"no rho for {len(features)} of {n_columns} features: {status} ({named})")
+    return lines
+
+
+def _fit(
+    analysis: Analysis,
+    features: Mapping[str, pd.DataFrame],
+    quality: pd.DataFrame,
+    wide: pd.DataFrame,
+    columns: pd.DataFrame,
+    table: pd.DataFrame,
+    names: Sequence[str],
+    covariates: Sequence[str],
+    kinds: Mapping[str, str],
+) -> None:
+    """Models beside the ranks, of the primary features alone."""
+    primary = columns[columns.family.str.endswith(PRIMARY)]
+    about = primary[["column", "recipe", *_WHAT]]
+    try:
+        fits = fit_models(wide, table, primary.column.tolist(), names, kinds, covariates)
+        fits = fits.rename(columns={"feature": "column"})
+        analysis.tables["fits"] = about.merge(fits, on="column", how="right")
+        tiles = [
+            fit_tiles(
+                _tile_table(features[str(recipe)], quality, str(marker), rows),
+                table,
+                rows.column.tolist(),
+                names,
+                covariates,
+            )
+            for (recipe, marker), rows in primary.groupby(["recipe", "marker"], sort=False)
+        ]
+        checked = pd.concat(tiles, ignore_index=True).rename(columns={"feature": "column"})
+        analysis.tables["tile-fits"] = about.merge(checked, on="column", how="right")
+    except SomaflowError as error:
+        analysis.problems.append(f"regression models: {error}")
+
+
+def _tile_table(
+    tile_features: pd.DataFrame, quality: pd.DataFrame, marker: str, rows: pd.DataFrame
+) -> pd.DataFrame:
+    """Usable tiles of a marker, with the tile columns under the names of the donors' columns."""
+    tiles = _usable(tile_features, quality, marker)
+    places = [f"{row.phenotype}{SEPARATOR}{row.feature}" for row in rows.itertuples()]
+    values = tiles[places].set_axis(rows.column.tolist(), axis=1)
+    return pd.concat([tiles[["donor"]], values], axis=1)
+
+
+def _usable(tile_features: pd.DataFrame, quality: pd.DataFrame, marker: str) -> pd.DataFrame:
+    passing = quality.tile_id[quality.passes]
+    chosen = (tile_features.marker == marker) & tile_features.tile_id.isin(passing)
+    return tile_features[chosen].sort_values("tile_id", ignore_index=True)
+
+
+def _compare_segmentations(
+    analysis: Analysis,
+    features: Mapping[str, pd.DataFrame],
+    quality: pd.DataFrame,
+    wide: pd.DataFrame,
+    columns: pd.DataFrame,
+    seed: int,
+) -> None:
+    """Agreement of donor values between recipes, and of halves of the tiles within each."""
+    main, *others = features
+    here = columns[columns.region == ALL_REGIONS]
+    reliability = []
+    for recipe, table in features.items():
+        for marker, rows in here[here.recipe == recipe].groupby("marker", sort=False):
+            tiles = _usable(table, quality, str(marker))
+            places = [f"{row.phenotype}{SEPARATOR}{row.feature}" for row in rows.itertuples()]
+            codes, _ = pd.factorize(tiles.donor, sort=True)
+            halves = split_half_reliability(
+                tiles[places].to_numpy(dtype=np.float64), codes, rows.column.tolist(), seed=seed
+            )
+            reliability.append(halves.rename(columns={"feature": "column"}))
+    if reliability:
+        about = columns[["column", "recipe", *_WHAT]]
+        joined = about.merge(pd.concat(reliability, ignore_index=True), on="column")
+        analysis.tables["reliability"] = joined
+    agreement = []
+    for other in others:
+        pairs = _paired_columns(here, other, main)
+        names = pairs.column.tolist()
+        ratings = np.stack([_values(wide, pairs, recipe) for recipe in (other, main)])
+        icc = intraclass_correlations(ratings, names).rename(columns={"feature": "column"})
+        merged = pairs[["column", *_WHAT]].merge(icc, on="column").drop(columns="column")
+        agreement.append(merged.assign(recipe=main, versus=other))
+    if agreement:
+        analysis.tables["agreement"] = pd.concat(agreement, ignore_index=True)
+
+
+def _paired_columns(columns: pd.DataFrame, baseline: str, recipe: str) -> pd.DataFrame:
+    """What both recipes have, `column` without the recipe."""
+    own, base = columns[columns.recipe == recipe], columns[columns.recipe == baseline]
+    both = own.merge(base[_WHAT], on=_WHAT)
+    return both.assign(column=both[_WHAT].agg(SEPARATOR.join, axis=1))
+
+
+def _values(wide: pd.DataFrame, pairs: pd.DataFrame, recipe: str) -> np.ndarray:
+    names = [f"{recipe}{SEPARATOR}{name}" for name in pairs.column]
+    return wide[names].to_numpy(dtype=np.float64)
+
+
+def _compare_stability(
+    analysis: Analysis,
+    features: Mapping[str, pd.DataFrame],
+    quality: pd.DataFrame,
+    wide: pd.DataFrame,
+    columns: pd.DataFrame,
+    table: pd.DataFrame,
+    names: Sequence[str],
+    settings: DonorStatistics,
+    seed: int,
+    recipe: str,
+    baseline: str,
+) -> None:
+    """Adds how firm conclusions are with `recipe` against `baseline`."""
+    pairs = _paired_columns(columns[columns.region == ALL_REGIONS], baseline, recipe)
+    sides = [
+        pd.DataFrame(_values(wide, pairs, one), columns=pairs.column.tolist()).assign(
+            donor=wide["donor"]
+        )
+        for one in (baseline, recipe)
+    ]
+    try:
+        found = compare_stability(
+            sides[0],
+            sides[1],
+            table,
+            columns=pairs[["column", *_WHAT]],
+            trait_names=names,
+            primary=pairs.column[pairs.family.str.endswith(PRIMARY)].tolist(),
+            tiles=_paired_tiles(features[baseline], features[recipe], quality, pairs),
+            n_resamples=settings.n_resamples,
+            n_tile_resamples=settings.n_tile_draws,
+            seed=seed,
+        )
+    except SomaflowError as error:
+        analysis.problems.append(f"{recipe} against {baseline}: {error}")
+        return
+    named = {"recipe": recipe, "versus": baseline}
+    _append(analysis, "stability", found.assign(**named))
+    before, after = (
+        found[["column", "trait"]]
+        .assign(rho=found[f"rho_{side}"])
+        .rename(columns={"column": "feature"})
+        for side in ("baseline", "fine_tuned")
+    )
+    _append(analysis, "rankings", compare_rankings(before, after).assign(**named))
+
+
+def _paired_tiles(
+    baseline: pd.DataFrame, fine_tuned: pd.DataFrame, quality: pd.DataFrame, pairs: pd.DataFrame
+) -> list[TileValues]:
+    """Tile values of each marker, of the tiles that both recipes have segmented."""
+    found = []
+    for marker, rows in pairs.groupby("marker", sort=False):
+        tables = [_usable(table, quality, str(marker)) for table in (baseline, fine_tuned)]
+        shared = set(tables[0].tile_id) & set(tables[1].tile_id)
+        base, fine = (table[table.tile_id.isin(shared)] for table in tables)
+        places = [f"{row.phenotype}{SEPARATOR}{row.feature}" for row in rows.itertuples()]
+        found.append(
+            TileValues(
+                columns=rows.column.tolist(),
+                donors=base.donor.to_numpy(dtype=object),
+                baseline=base[places].to_numpy(dtype=np.float64),
+                fine_tuned=fine[places].to_numpy(dtype=np.float64),
+            )
+        )
+    return found
+
+
+def _append(analysis: Analysis, name: str, rows: pd.DataFrame) -> None:
+    parts = [analysis.tables[name]] if name in analysis.tables else []
+    analysis.tables[name] = pd.concat([*parts, rows], ignore_index=True)
