@@ -46,6 +46,15 @@ _COLUMNS: dict[str, tuple[str, str]] = {
         _SHARE, "quantile of the tile's pixels below which a cell's mean marker removes it"),
     "max_marker_quantile": (
         _SHARE, "quantile of the tile's pixels above which a cell's mean marker removes it"),
+    # Mixtures of dim and bright cells.
+    "mean_low": ("ln grey levels", "mean of the dim cells"),
+    "mean_high": ("ln grey levels", "mean of the bright cells"),
+    "sd_low": ("ln grey levels", "standard deviation of the dim cells"),
+    "sd_high": ("ln grey levels", "standard deviation of the bright cells"),
+    "weight_high": (_SHARE, "share of the cells that are bright"),
+    "threshold": ("ln grey levels", "where a cell is as probably dim as bright"),
+    "is_separated": ("yes/no", "whether the bright cells stand apart"),
+    "marker_threshold": ("grey levels", "mean marker above which a cell is positive"),
     # Counts.
     "n_images": (_COUNT, "tiles scored"),
     "n_tiles": (_COUNT, "tiles"),
@@ -122,7 +131,7 @@ _COLUMNS: dict[str, tuple[str, str]] = {
     "marker_median": ("grey levels", "median of the marker's pixels"),
     "marker_otsu": ("grey levels", "Otsu's threshold of the marker's pixels"),
     "passes": ("yes/no", "whether the tile is within the limits of quality"),
-    "why": (_WORDS, "why it does not pass; empty = it does"),
+    "why": (_WORDS, "why it does not pass, or stand apart; empty = it does"),
     "flag": (_WORDS, "why the donor has no values here; empty = it has"),
     # Donors and traits.
     "phenotype": (_NAME, "when a cell is positive; any = of all cells"),
