@@ -52,12 +52,16 @@ class Analysis:
         if mixtures.empty:
             return
         self.tables["mixtures"] = mixtures
-        for name, rows in mixtures.groupby(["recipe", "marker"], sort=False):
-            n_separated = int(rows.is_separated.sum())
-            if n_separated < len(rows):
+        for recipe, rows in mixtures.groupby("recipe", sort=False):
+            words = [
+                f"{marker} {int(own.is_separated.sum())} of {len(own)}"
+                for marker, own in rows.groupby("marker")
+                if not own.is_separated.all()
+            ]
+            if words:
                 self.problems.append(
-                    f"{', '.join(map(str, name))}: bright cells stand apart in {n_separated} of "
-                    f"{len(rows)} donors; the phenotype mixture says nothing of the others"
+                    f"{recipe}: bright cells stand apart in some donors alone "
+                    f"({', '.join(words)}); the phenotype mixture says nothing of the others"
                 )
 
 
@@ -155,7 +159,9 @@ def _describe_flags(donors: pd.DataFrame) -> list[str]:
 def _prepare_traits(analysis: Analysis, wide: pd.DataFrame, traits: Traits) -> pd.DataFrame:
     """Traits of donors with tiles, spelled as the tiles do; who has no partner is listed."""
     match = match_donors(wide["donor"], traits.table["donor"])
-    analysis.problems += [*traits.problems, *match.describe()]
+    lines = match.describe()
+    # That all are matched is nothing to look into.
+    analysis.problems += [*traits.problems, *lines[0 if match.without_traits else 1 :]]
     table = match.rename(traits.table)
     analysis.tables["traits"] = table
     analysis.tables["trait-columns"] = traits.notes
@@ -229,7 +235,7 @@ def _describe_undefined(found: pd.DataFrame) -> list[str]:
             missing = missing[missing.trait != trait]
     for status, rows in missing.groupby("status", sort=False):
         features = sorted(set(rows.column))
-        named = shorten(features, n_shown=3)
+        named = shorten([name.replace(SEPARATOR, " ") for name in features], n_shown=2)
         lines.append(f"no rho for {len(features)} of {n_columns} features: {status} ({named})")
     return lines
 
