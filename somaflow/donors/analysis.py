@@ -11,27 +11,28 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from somaflow.donors.agreement import (
-    compare_rankings,
-    intraclass_correlations,
-    split_half_reliability,
-)
 from somaflow.donors.associations import associate
+from somaflow.donors.contrasts import (
+    PRIMARY,
+    WHAT,
+    compare_with_baseline,
+    measure_agreement,
+    measure_reliability,
+    name_places,
+    usable_tiles,
+)
 from somaflow.donors.fits import fit_models, fit_tiles
 from somaflow.donors.power import describe_power
-from somaflow.donors.stability import compare_stability
 from somaflow.donors.tables import ALL_REGIONS, tabulate_donors, widen
 from somaflow.donors.tile_features import ANY, SEPARATOR, in_micrometres
-from somaflow.donors.tile_stability import TileValues
 from somaflow.errors import SomaflowError
 from somaflow.settings import DonorStatistics
 from somaflow.traits import Traits, match_donors
 from somaflow.traits.wording import shorten
 
-PRIMARY, EXPLORATORY = "primary", "exploratory"
+EXPLORATORY = "exploratory"
 _PRIMARY_ANY = ("density_per_mpx", "area_fraction")
 _PRIMARY_POSITIVE = ("positive_fraction",)
-_WHAT = ["marker", "region", "phenotype", "feature"]
 _MIN_DONORS = 5
 """Below, power has no approximation."""
 
@@ -46,6 +47,12 @@ class Analysis:
     """A line for each thing to look into."""
     power: str = ""
     """What so many donors can show, in words."""
+
+    def append(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Adds rows to tables, which need not be there yet."""
+        for name, rows in tables.items():
+            parts = [self.tables[name], rows] if name in self.tables else [rows]
+            self.tables[name] = pd.concat(parts, ignore_index=True)
 
     def add_mixtures(self, mixtures: pd.DataFrame) -> None:
         """Adds mixtures of dim and bright cells by recipe, and where there are none."""
@@ -100,7 +107,10 @@ def analyse_donors(
     wide, columns = widen(donors)
     columns["family"] = _families(columns, settings)
     analysis.tables["columns"] = columns
-    _compare_segmentations(analysis, features, quality, wide, columns, seed)
+    main, *others = features
+    analysis.tables["reliability"] = measure_reliability(features, quality, columns, seed)
+    for other in others:
+        analysis.append({"agreement": measure_agreement(wide, columns, main, other)})
     if traits is None:
         return analysis
     table = _prepare_traits(analysis, wide, traits)
@@ -113,11 +123,16 @@ def analyse_donors(
     analysis.power = _describe_power(columns, table, names)
     _associate(analysis, wide, columns, table, names, covariates, settings, seed)
     _fit(analysis, features, quality, wide, columns, table, names, covariates, kinds)
-    main, *others = features
     for other in others:
-        _compare_stability(
-            analysis, features, quality, wide, columns, table, names, settings, seed, main, other
-        )
+        try:
+            analysis.append(
+                compare_with_baseline(
+                    *(features, quality, wide, columns, table, names, settings, seed),
+                    *(main, other),
+                )
+            )
+        except SomaflowError as error:
+            analysis.problems.append(f"{main} against {other}: {error}")
     return analysis
 
 
@@ -184,7 +199,8 @@ def _usable_covariates(analysis: Analysis, table: pd.DataFrame, wanted: Sequence
 
 
 def _describe_power(columns: pd.DataFrame, table: pd.DataFrame, names: Sequence[str]) -> str:
-    n_tests = int((columns.family == columns.family.iloc[0]).sum()) * len(names)
+    first = f"{columns.recipe.iloc[0]}, {PRIMARY}"
+    n_tests = int((columns.family == first).sum()) * len(names)
     n_donors = int(table[list(names)].notna().any(axis=1).sum())
     if n_donors < _MIN_DONORS:
         return f"{n_donors} donors have traits: too few to show anything."
@@ -253,14 +269,14 @@ def _fit(
 ) -> None:
     """Models beside the ranks, of the primary features alone."""
     primary = columns[columns.family.str.endswith(PRIMARY)]
-    about = primary[["column", "recipe", *_WHAT]]
+    about = primary[["column", "recipe", *WHAT]]
     try:
         fits = fit_models(wide, table, primary.column.tolist(), names, kinds, covariates)
         fits = fits.rename(columns={"feature": "column"})
         analysis.tables["fits"] = about.merge(fits, on="column", how="right")
         tiles = [
             fit_tiles(
-                _tile_table(features[str(recipe)], quality, str(marker), rows),
+                _tabulate_tiles(usable_tiles(features[str(recipe)], quality, str(marker)), rows),
                 table,
                 rows.column.tolist(),
                 names,
@@ -274,140 +290,7 @@ def _fit(
         analysis.problems.append(f"regression models: {error}")
 
 
-def _tile_table(
-    tile_features: pd.DataFrame, quality: pd.DataFrame, marker: str, rows: pd.DataFrame
-) -> pd.DataFrame:
-    """Usable tiles of a marker, with the tile columns under the names of the donors' columns."""
-    tiles = _usable(tile_features, quality, marker)
-    places = [f"{row.phenotype}{SEPARATOR}{row.feature}" for row in rows.itertuples()]
-    values = tiles[places].set_axis(rows.column.tolist(), axis=1)
+def _tabulate_tiles(tiles: pd.DataFrame, columns: pd.DataFrame) -> pd.DataFrame:
+    """Tile values under the names of the donors' columns."""
+    values = tiles[name_places(columns)].set_axis(columns.column.tolist(), axis=1)
     return pd.concat([tiles[["donor"]], values], axis=1)
-
-
-def _usable(tile_features: pd.DataFrame, quality: pd.DataFrame, marker: str) -> pd.DataFrame:
-    passing = quality.tile_id[quality.passes]
-    chosen = (tile_features.marker == marker) & tile_features.tile_id.isin(passing)
-    return tile_features[chosen].sort_values("tile_id", ignore_index=True)
-
-
-def _compare_segmentations(
-    analysis: Analysis,
-    features: Mapping[str, pd.DataFrame],
-    quality: pd.DataFrame,
-    wide: pd.DataFrame,
-    columns: pd.DataFrame,
-    seed: int,
-) -> None:
-    """Agreement of donor values between recipes, and of halves of the tiles within each."""
-    main, *others = features
-    here = columns[columns.region == ALL_REGIONS]
-    reliability = []
-    for recipe, table in features.items():
-        for marker, rows in here[here.recipe == recipe].groupby("marker", sort=False):
-            tiles = _usable(table, quality, str(marker))
-            places = [f"{row.phenotype}{SEPARATOR}{row.feature}" for row in rows.itertuples()]
-            codes, _ = pd.factorize(tiles.donor, sort=True)
-            halves = split_half_reliability(
-                tiles[places].to_numpy(dtype=np.float64), codes, rows.column.tolist(), seed=seed
-            )
-            reliability.append(halves.rename(columns={"feature": "column"}))
-    if reliability:
-        about = columns[["column", "recipe", *_WHAT]]
-        joined = about.merge(pd.concat(reliability, ignore_index=True), on="column")
-        analysis.tables["reliability"] = joined
-    agreement = []
-    for other in others:
-        pairs = _paired_columns(here, other, main)
-        names = pairs.column.tolist()
-        ratings = np.stack([_values(wide, pairs, recipe) for recipe in (other, main)])
-        icc = intraclass_correlations(ratings, names).rename(columns={"feature": "column"})
-        merged = pairs[["column", *_WHAT]].merge(icc, on="column").drop(columns="column")
-        agreement.append(merged.assign(recipe=main, versus=other))
-    if agreement:
-        analysis.tables["agreement"] = pd.concat(agreement, ignore_index=True)
-
-
-def _paired_columns(columns: pd.DataFrame, baseline: str, recipe: str) -> pd.DataFrame:
-    """What both recipes have, `column` without the recipe."""
-    own, base = columns[columns.recipe == recipe], columns[columns.recipe == baseline]
-    both = own.merge(base[_WHAT], on=_WHAT)
-    return both.assign(column=both[_WHAT].agg(SEPARATOR.join, axis=1))
-
-
-def _values(wide: pd.DataFrame, pairs: pd.DataFrame, recipe: str) -> np.ndarray:
-    names = [f"{recipe}{SEPARATOR}{name}" for name in pairs.column]
-    return wide[names].to_numpy(dtype=np.float64)
-
-
-def _compare_stability(
-    analysis: Analysis,
-    features: Mapping[str, pd.DataFrame],
-    quality: pd.DataFrame,
-    wide: pd.DataFrame,
-    columns: pd.DataFrame,
-    table: pd.DataFrame,
-    names: Sequence[str],
-    settings: DonorStatistics,
-    seed: int,
-    recipe: str,
-    baseline: str,
-) -> None:
-    """Adds how firm conclusions are with `recipe` against `baseline`."""
-    pairs = _paired_columns(columns[columns.region == ALL_REGIONS], baseline, recipe)
-    sides = [
-        pd.DataFrame(_values(wide, pairs, one), columns=pairs.column.tolist()).assign(
-            donor=wide["donor"]
-        )
-        for one in (baseline, recipe)
-    ]
-    try:
-        found = compare_stability(
-            sides[0],
-            sides[1],
-            table,
-            columns=pairs[["column", *_WHAT]],
-            trait_names=names,
-            primary=pairs.column[pairs.family.str.endswith(PRIMARY)].tolist(),
-            tiles=_paired_tiles(features[baseline], features[recipe], quality, pairs),
-            n_resamples=settings.n_resamples,
-            n_tile_resamples=settings.n_tile_draws,
-            seed=seed,
-        )
-    except SomaflowError as error:
-        analysis.problems.append(f"{recipe} against {baseline}: {error}")
-        return
-    named = {"recipe": recipe, "versus": baseline}
-    _append(analysis, "stability", found.assign(**named))
-    before, after = (
-        found[["column", "trait"]]
-        .assign(rho=found[f"rho_{side}"])
-        .rename(columns={"column": "feature"})
-        for side in ("baseline", "fine_tuned")
-    )
-    _append(analysis, "rankings", compare_rankings(before, after).assign(**named))
-
-
-def _paired_tiles(
-    baseline: pd.DataFrame, fine_tuned: pd.DataFrame, quality: pd.DataFrame, pairs: pd.DataFrame
-) -> list[TileValues]:
-    """Tile values of each marker, of the tiles that both recipes have segmented."""
-    found = []
-    for marker, rows in pairs.groupby("marker", sort=False):
-        tables = [_usable(table, quality, str(marker)) for table in (baseline, fine_tuned)]
-        shared = set(tables[0].tile_id) & set(tables[1].tile_id)
-        base, fine = (table[table.tile_id.isin(shared)] for table in tables)
-        places = [f"{row.phenotype}{SEPARATOR}{row.feature}" for row in rows.itertuples()]
-        found.append(
-            TileValues(
-                columns=rows.column.tolist(),
-                donors=base.donor.to_numpy(dtype=object),
-                baseline=base[places].to_numpy(dtype=np.float64),
-                fine_tuned=fine[places].to_numpy(dtype=np.float64),
-            )
-        )
-    return found
-
-
-def _append(analysis: Analysis, name: str, rows: pd.DataFrame) -> None:
-    parts = [analysis.tables[name]] if name in analysis.tables else []
-    analysis.tables[name] = pd.concat([*parts, rows], ignore_index=True)

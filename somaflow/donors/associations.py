@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from somaflow.donors.columns import match_donors, read_pairs
+from somaflow.donors.columns import align_donors, read_pairs
 from somaflow.donors.estimates import Draws, Estimates, estimate
 from somaflow.donors.fdr import adjust_p
 from somaflow.errors import BadInputError
@@ -58,7 +58,7 @@ def associate(
             number, a feature has no family, or `n_resamples` is no whole number >= 1.
     """
     draws = Draws(n_resamples, seed)
-    donors, people = match_donors(donor_table, trait_table)
+    donors, people = align_donors(donor_table, trait_table)
     x, y, others = read_pairs(donors, people, features, traits, covariates)
     family = _families(x.names, len(y.names), families)
     pairs = [(feature, trait) for feature in x.names for trait in y.names]

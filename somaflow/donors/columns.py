@@ -34,7 +34,7 @@ class Columns:
         return Columns(self.names[chosen], self.values[chosen], self.problems[chosen])
 
 
-def match_donors(
+def align_donors(
     donor_table: pd.DataFrame, trait_table: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns both tables with the donors in common, sorted by donor, which is their index.
@@ -50,7 +50,7 @@ def match_donors(
     return left.loc[common], right.loc[common]
 
 
-def match_tiles(
+def align_tiles(
     tile_table: pd.DataFrame, trait_table: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns the tiles of the donors in common, and the traits of each tile's donor.
@@ -58,7 +58,7 @@ def match_tiles(
     Both tables come back with a row a tile in the order of `tile_table`; donor is their index.
 
     Raises:
-        BadInputError: as `match_donors`, but `tile_table` may hold a donor many times.
+        BadInputError: as `align_donors`, but `tile_table` may hold a donor many times.
     """
     left, right = _by_donor(tile_table, "tile_table"), _by_donor(trait_table, "trait_table")
     _check_single(right, "trait_table")

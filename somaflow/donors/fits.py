@@ -25,7 +25,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from somaflow.donors.columns import Columns, match_donors, match_tiles, read_pairs
+from somaflow.donors.columns import Columns, align_donors, align_tiles, read_pairs
 from somaflow.donors.estimates import MIN_DONORS
 from somaflow.donors.fdr import adjust_p
 from somaflow.donors.ranks import Floats
@@ -99,7 +99,7 @@ def fit_models(
     unknown = [f"{trait}: {kind}" for trait, kind in named.items() if kind not in KINDS]
     if unknown:
         raise BadInputError(f"kinds must be {', '.join(KINDS)}, found {', '.join(unknown)}")
-    donors, people = match_donors(donor_table, trait_table)
+    donors, people = align_donors(donor_table, trait_table)
     x, y, z = read_pairs(donors, people, features, traits, covariates)
     models = []
     for j, trait in enumerate(y.names):
@@ -137,7 +137,7 @@ def fit_tiles(
     Raises:
         BadInputError: as `associate`; a donor may have many tiles.
     """
-    tiles, people = match_tiles(tile_table, trait_table)
+    tiles, people = align_tiles(tile_table, trait_table)
     x, y, z = read_pairs(tiles, people, features, traits, covariates)
     rows = [
         _fit_pair("gee", tiles.index, x.pick(i), y.pick(j), z)

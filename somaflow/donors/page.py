@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from somaflow.coverage import Coverage
-from somaflow.donors.analysis import PRIMARY, Analysis
+from somaflow.donors.analysis import Analysis
+from somaflow.donors.contrasts import PRIMARY
 from somaflow.donors.tables import ALL_REGIONS
 from somaflow.errors import ScoringError
 from somaflow.experiments.results import Results

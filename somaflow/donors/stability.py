@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from somaflow.donors.columns import match_donors, read_columns
+from somaflow.donors.columns import align_donors, read_columns
 from somaflow.donors.discoveries import share_found
 from somaflow.donors.estimates import Draws
 from somaflow.donors.pairs import Pair, describe_resamples
@@ -125,8 +125,8 @@ def _read_pair(
     covariates: Sequence[str],
 ) -> tuple[Pair, list[str], list[str]]:
     """The pair, its donors, and the names of its traits."""
-    first, second = match_donors(baseline, fine_tuned)
-    first, people = match_donors(first.reset_index(), traits)
+    first, second = align_donors(baseline, fine_tuned)
+    first, people = align_donors(first.reset_index(), traits)
     second = second.loc[first.index]
     others = read_columns(people, covariates, "covariates")
     rest = people.drop(columns=others.names) if trait_names is None else people
