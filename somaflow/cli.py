@@ -36,7 +36,7 @@ def _main(
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made if absent.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Seed of the synthetic study.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic study.")] = 1,
 ) -> None:
     """Makes a synthetic study in DIR and runs the main job on it."""
     with _one_line_errors():

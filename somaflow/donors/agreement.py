@@ -49,7 +49,7 @@ def intraclass_correlations(ratings: np.ndarray, features: Sequence[str]) -> pd.
     complete = np.asarray(np.isfinite(values).all(axis=0))
     k, n = values.shape[0], complete.sum(axis=0).astype(np.float64)
     squares = _mean_squares(values, complete, n)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         agreement, consistency = _agreement(squares, n, k), _consistency(squares, n, k)
     undefined = (n < 3) | (squares.sum(axis=0) <= 0)
     columns = {f"icc2{name}": np.where(undefined, np.nan, x) for name, x in agreement.items()}

@@ -47,8 +47,8 @@ class Effect:
 
 
 EFFECTS = (
-    Effect("GFAP", "plaq_n", rho=0.8),
-    Effect("NeuN", "braaksc", rho=-0.75, shares=BRAAK_SHARES),
+    Effect("GFAP", "plaq_n", rho=0.9),
+    Effect("NeuN", "braaksc", rho=-0.85, shares=BRAAK_SHARES),
 )
 NULL_TRAITS = ("ceradsc", "cogdx", "dcfdx_lv", "plaq_d", "nft", "gpath")
 

@@ -14,7 +14,7 @@ from tests.chaos.lab import Lab
 
 Event = Callable[[Lab, random.Random], str]
 _HOLD_S = 4.0
-_REMOUNT_TRIES = 40
+_REMOUNT_TRIES = 400
 
 
 def cancel_job(lab: Lab, rng: random.Random) -> str:
@@ -101,7 +101,7 @@ def lock_disk(lab: Lab, rng: random.Random) -> str:
             time.sleep(_HOLD_S)
             _remount(lab, "rw")
             return f"disk read-only for {_HOLD_S:.0f} s"
-        time.sleep(0.1)
+        time.sleep(0.02)
     return "the disk was too busy to become read-only"
 
 

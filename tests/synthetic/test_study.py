@@ -97,7 +97,7 @@ def test_study_truth_states_effects_densities_and_optics(study: Path) -> None:
     """truth.yaml says which correlations are real and what each donor was given."""
     truth = yaml.safe_load((study / "truth.yaml").read_text())
     stated = {(row["marker"], row["trait"]): row["rho_spearman"] for row in truth["effects"]}
-    assert {("GFAP", "plaq_n"): 0.8, ("NeuN", "braaksc"): -0.75} == stated
+    assert {("GFAP", "plaq_n"): 0.9, ("NeuN", "braaksc"): -0.85} == stated
     donors = {path.name for path in (study / "tiles").glob("*/*/*")}
     assert donors | {truth["donor_without_tiles"]} == set(truth["density_multipliers"])
     assert set(truth["density_multipliers"]) == set(truth["optics"])

@@ -35,8 +35,8 @@ def test_trait_is_tied_to_density_by_the_stated_rho(effect: Effect) -> None:
 
 
 def test_trait_effects_are_the_documented_two() -> None:
-    """GFAP rises with plaq_n by .8 and NeuN falls with braaksc by .75."""
-    expected = [("GFAP", "plaq_n", 0.8), ("NeuN", "braaksc", -0.75)]
+    """GFAP rises with plaq_n by .9 and NeuN falls with braaksc by .85."""
+    expected = [("GFAP", "plaq_n", 0.9), ("NeuN", "braaksc", -0.85)]
     assert expected == [(effect.marker, effect.trait, effect.rho) for effect in EFFECTS]
 
 
