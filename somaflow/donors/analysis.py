@@ -33,6 +33,7 @@ from somaflow.traits.wording import shorten
 EXPLORATORY = "exploratory"
 _PRIMARY_ANY = ("density_per_mpx", "area_fraction")
 _PRIMARY_POSITIVE = ("positive_fraction",)
+_MOST_ALIKE = 2 / 3
 _MIN_DONORS = 5
 """Below, power has no approximation."""
 
@@ -104,7 +105,7 @@ def analyse_donors(
     )
     analysis.tables["donors"] = donors
     analysis.problems += _describe_flags(donors)
-    wide, columns = widen(donors)
+    wide, columns = _drop_degenerate(analysis, *widen(donors))
     columns["family"] = _families(columns, settings)
     analysis.tables["columns"] = columns
     main, *others = features
@@ -144,6 +145,28 @@ def _of_known_donors(analysis: Analysis, recipe: str, tiles: pd.DataFrame) -> pd
             "name their donors in a donor_table"
         )
     return tiles[is_known].reset_index(drop=True)
+
+
+def _drop_degenerate(
+    analysis: Analysis, wide: pd.DataFrame, columns: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Without columns in which most donors have one value: a few others would decide everything.
+
+    Resamples of such a column hardly differ, so its rho would look firm.
+    """
+    counts = [wide[name].value_counts() for name in columns.column]
+    degenerate = np.array(
+        [len(wide) >= _MIN_DONORS and count.max() > _MOST_ALIKE * count.sum() for count in counts],
+        dtype=bool,
+    )
+    if degenerate.any():
+        names = columns[degenerate].assign(what=columns.feature + " of " + columns.recipe)
+        analysis.problems.append(
+            f"{int(degenerate.sum())} of {len(columns)} columns are left out, more than two thirds "
+            f"of donors have the same value there: {shorten(sorted(set(names.what)), n_shown=6)}"
+        )
+    kept = columns[~degenerate].reset_index(drop=True)
+    return wide[["donor", *kept.column]], kept
 
 
 def _families(columns: pd.DataFrame, settings: DonorStatistics) -> list[str]:

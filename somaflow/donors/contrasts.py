@@ -129,7 +129,8 @@ def _pair_columns(columns: pd.DataFrame, recipe: str, baseline: str) -> pd.DataF
     """What both recipes have over all regions, `column` without the recipe."""
     here = columns[columns.region == ALL_REGIONS]
     both = here[here.recipe == recipe].merge(here.loc[here.recipe == baseline, WHAT], on=WHAT)
-    return both.assign(column=both[WHAT].agg(SEPARATOR.join, axis=1))
+    names = [SEPARATOR.join(what) for what in both[WHAT].itertuples(index=False)]
+    return both.assign(column=pd.Series(names, both.index, dtype="str"))
 
 
 def _values(wide: pd.DataFrame, pairs: pd.DataFrame, recipe: str) -> np.ndarray:

@@ -23,6 +23,7 @@ from somaflow.tables import text_rows
 from somaflow.traits import describe_direction, describe_traits
 
 _FOUND_Q = 0.05
+_SMALLEST_P = 0.001
 _WHAT = {"recipe": "recipe", "marker": "marker", "feature": "feature", "trait": "trait"}
 
 
@@ -74,7 +75,10 @@ def _add_findings(results: Results, study: Study, analysis: Analysis) -> None:
     results.add_words("\n".join(f"- {line}" for line in _describe_found(primary)))
     names = _WHAT | {"direction": "of the trait", "n": "donors", "rho": "rho", "p": "p", "q": "q"}
     shown = primary.sort_values("p").groupby("recipe", sort=False).head(8)
-    shown = shown.assign(direction=shown.trait.map(_directions(analysis)))
+    shown = shown.assign(
+        direction=shown.trait.map(_directions(analysis)),
+        **{name: _as_words(shown[name]) for name in ("p", "q", "partial_q") if name in shown},
+    )
     if "partial_rho" in primary:
         names |= {"partial_rho": "partial rho", "partial_q": "partial q"}
     results.add_table("strongest", shown, text_rows(shown, names, ("rho",)))
@@ -90,6 +94,12 @@ def _add_findings(results: Results, study: Study, analysis: Analysis) -> None:
         lambda: draw_associations(associations, settings.primary_phenotype),
         f"Spearman's rho of all features with each trait ({settings.primary_phenotype})",
     )
+
+
+def _as_words(p: pd.Series) -> pd.Series:
+    """Probabilities as text; what would be shown as 0 is below .001."""
+    text = p.map(lambda value: "< .001" if value < _SMALLEST_P else f"{value:.3f}")
+    return text.where(p.notna(), "-")
 
 
 def _directions(analysis: Analysis) -> dict[str, str]:
@@ -139,19 +149,15 @@ def _add_stability(results: Results, study: Study, analysis: Analysis) -> None:
     results.add_table("stability", stability, text_rows(shown.head(12), names, intervals))
     tidy = by_threshold(stability)
     results.tables["stability-by-threshold"] = tidy
-    for marker, trait in _traits_worth_showing(primary):
-        own = tidy[(tidy.marker == marker) & (tidy.feature == "positive_fraction")]
+    phenotype = study.donor_statistics.primary_phenotype
+    for marker, feature, trait in _worth_showing(stability[stability.phenotype == phenotype]):
+        own = tidy[(tidy.marker == marker) & (tidy.feature == feature)]
         _add_figure(
             results,
             f"stability-{marker}-{trait}",
-            partial(
-                draw_stability,
-                own,
-                "positive_fraction",
-                trait,
-                study.donor_statistics.primary_phenotype,
-            ),
-            f"How rho of the positive fraction of {marker} with {trait} moves with the threshold",
+            partial(draw_stability, own, feature, trait, phenotype),
+            f"How rho of the density of positive {marker} cells with {trait} moves with the "
+            "threshold",
         )
     rankings = analysis.tables.get("rankings")
     if rankings is not None:
@@ -212,13 +218,13 @@ def by_threshold(stability: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).drop_duplicates(["recipe", *keys[:4]])
 
 
-def _traits_worth_showing(primary: pd.DataFrame) -> list[tuple[str, str]]:
-    """Of each marker the trait with the largest |rho| of the positive fraction."""
-    rows = primary[primary.feature == "positive_fraction"]
+def _worth_showing(stability: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Of each marker the trait with the largest |rho| of the density of positive cells."""
+    rows = stability[stability.feature.str.startswith("positive_density")]
     strength = rows[["rho_baseline", "rho_fine_tuned"]].abs().max(axis=1)
     best = rows.assign(strength=strength).dropna(subset="strength").sort_values("strength")
     chosen = best.groupby("marker", sort=True).tail(1).sort_values("marker")
-    return list(zip(chosen.marker, chosen.trait, strict=True))
+    return list(zip(chosen.marker, chosen.feature, chosen.trait, strict=True))
 
 
 def _add_agreement(results: Results, analysis: Analysis) -> None:
@@ -259,6 +265,7 @@ def _add_models(results: Results, analysis: Analysis) -> None:
     )
     both = pd.concat([table for table in (fits, tile_fits) if table is not None])
     shown = both.sort_values("p").head(12)
+    shown = shown.assign(p=_as_words(shown.p))
     names = _WHAT | {
         "model": "model",
         "n": "n",

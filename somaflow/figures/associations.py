@@ -313,7 +313,9 @@ def _draw_forest(
     axes.set_xlim(-limit, limit)
     axes.set_ylim(len(traits) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0, pad=8)
-    axes.locator_params(axis="x", nbins=5)
+    # None at the edges, where they would meet the next panel's.
+    step = 0.5 if limit > 0.6 else 0.25
+    axes.set_xticks([-step, 0, step])
     axes.grid(axis="x", color=charts.GRID, linewidth=1)
     band = _find_band(own["n"])
     axes.axvspan(-band, band, color="#eceef2", linewidth=0, zorder=0)

@@ -37,6 +37,7 @@ def make_features(quality: pd.DataFrame, density: np.ndarray, noise: float) -> p
     table["any|area_fraction"] = rng.random(n)
     for phenotype in SETTINGS.phenotypes:
         table[f"{phenotype}|positive_fraction"] = rng.random(n)
+        table[f"{phenotype}|positive_density_per_mpx"] = table["any|density_per_mpx"] / 2
     return table
 
 
@@ -176,3 +177,15 @@ def test_few_donors_are_no_failure(tmp_path: Path, n_donors: int) -> None:
     if n_donors < 4:
         assert any(f"{n_donors} donor" in line for line in analysis.problems), analysis.problems
         assert "too few to show anything" in analysis.power
+
+
+def test_feature_that_is_the_same_in_most_donors_is_left_out(tmp_path: Path) -> None:
+    """Where all but three donors have 1, those three would decide: it is said, not tested."""
+    quality = make_quality()
+    features = make_features(quality, np.arange(N_DONORS, dtype=float), 1.0)
+    features["p90|positive_fraction"] = np.where(np.arange(len(quality)) < 3 * N_TILES, 0.5, 1.0)
+    traits = read(tmp_path, {"nft": noise(0), "gpath": noise(7)})
+    analysis = analyse_donors({"good": features}, quality, traits, SETTINGS, seed=0)
+    columns = analysis.tables["columns"]
+    assert not ((columns.phenotype == "p90") & (columns.feature == "positive_fraction")).any()
+    assert any("positive_fraction of good" in line for line in analysis.problems)
