@@ -1,6 +1,7 @@
 """A real Chromium, driven over its DevTools protocol: what a page asks for, says and measures."""
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -72,9 +73,14 @@ class Browser:
 
 @contextmanager
 def open_browser(folder: Path) -> Iterator[Browser]:
-    """A browser with a profile of its own in `folder`; skips the test where there is none."""
+    """A browser with a profile of its own in `folder`; skips the test where there is none.
+
+    In CI, which installs it, that is a failure.
+    """
     program = next(filter(None, map(shutil.which, _NAMES)), None)
     if program is None:
+        if os.environ.get("SOMAFLOW_TEST_CHROMIUM") == "required":
+            pytest.fail("the report must be opened in Chromium, none is installed")
         pytest.skip("needs Chromium")
     options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
     process = subprocess.Popen(
