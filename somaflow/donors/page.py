@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from somaflow.coverage import Coverage
 from somaflow.donors.analysis import Analysis
@@ -192,7 +193,7 @@ def _describe_verdicts(primary: pd.DataFrame) -> list[str]:
 
 def _conclude(n_more: int, n_less: int, n_all: int) -> str:
     """One in twenty comparisons goes either way by chance alone."""
-    if n_more + n_less <= max(1, round(0.05 * n_all)):
+    if n_more + n_less <= stats.binom.ppf(0.95, n_all, 0.05):
         return "Not more than chance would give: not conclusive."
     if n_more > 2 * n_less:
         return "Where they differ, mostly the fine-tuned one is more stable."
