@@ -19,7 +19,7 @@ from somaflow.errors import DeviceError, InferenceError, SomaflowError, TileErro
 from somaflow.evaluation.scoring import describe_recipe
 from somaflow.features import measure_cells
 from somaflow.files import sweep_temporaries, write_bytes
-from somaflow.keys import content_key, library_versions
+from somaflow.keys import content_key, describe_tiles, library_versions
 from somaflow.labelstore import Labels, ShardEncoder, create_arrays
 from somaflow.ledger import (
     ShardRecord,
@@ -280,17 +280,8 @@ def _describe(
     pixel_offset: int,
 ) -> dict[str, Any]:
     """Everything that shapes the labels and cells, as JSON; tile ids stand for their place."""
-    rows: Iterable[Any] = plan.itertuples()
-    tiles = [
-        [
-            row.tile_id, row.donor, row.marker, row.region,
-            fingerprints[row.dapi_path], int(row.dapi_channel),
-            fingerprints[row.marker_path], int(row.marker_channel),
-        ]
-        for row in rows
-    ]  # fmt: skip
     return {
-        "tiles": tiles,
+        "tiles": describe_tiles(plan, fingerprints),
         "recipe": describe_recipe(recipe, weights_sha256),
         "shard_tiles": shard_tiles,
         "pixel_offset": pixel_offset,

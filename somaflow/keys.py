@@ -61,6 +61,24 @@ def table_digest(table: pd.DataFrame) -> str:
     return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
 
 
+def describe_tiles(tiles: pd.DataFrame, fingerprints: Mapping[str, str]) -> list[list[Any]]:
+    """What tiles are, by content, as JSON for a key; in order of rows, which is part of it.
+
+    Args:
+        tiles: rows of the tile table.
+        fingerprints: sha256 of each file that it names, from `fingerprint_files`.
+    """
+    rows: Iterable[Any] = tiles.itertuples()
+    return [
+        [
+            row.tile_id, row.donor, row.marker, row.region,
+            fingerprints[row.dapi_path], int(row.dapi_channel),
+            fingerprints[row.marker_path], int(row.marker_channel),
+        ]
+        for row in rows
+    ]  # fmt: skip
+
+
 def fingerprint_files(paths: Iterable[str], index_path: Path) -> dict[str, str]:
     """sha256 of each file, read again only where its size or modification time has changed.
 

@@ -17,7 +17,7 @@ import pandas as pd
 from somaflow.donors.tile_features import measure_tile_features
 from somaflow.errors import SomaflowError
 from somaflow.files import write_bytes
-from somaflow.keys import content_key, library_versions
+from somaflow.keys import content_key, describe_tiles, library_versions
 from somaflow.ledger import read_records
 from somaflow.paths import RunPaths
 from somaflow.phenotypes import MIXTURE, call_positive, fit_mixtures
@@ -65,17 +65,12 @@ def plan_quality(
 
 
 def _quality_key(part: pd.DataFrame, fingerprints: Mapping[str, str], pixel_offset: int) -> str:
-    rows: Iterable[Any] = part.itertuples()
-    tiles = [
-        [
-            row.tile_id, row.donor, row.marker, row.region,
-            fingerprints[row.dapi_path], int(row.dapi_channel),
-            fingerprints[row.marker_path], int(row.marker_channel),
-        ]
-        for row in rows
-    ]  # fmt: skip
-    versions = library_versions("numpy")
-    return content_key("tile-quality", tiles=tiles, pixel_offset=pixel_offset, versions=versions)
+    return content_key(
+        "tile-quality",
+        tiles=describe_tiles(part, fingerprints),
+        pixel_offset=pixel_offset,
+        versions=library_versions("numpy"),
+    )
 
 
 def write_quality(tiles: pd.DataFrame, pixel_offset: int, target: Path) -> int:
