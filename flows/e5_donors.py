@@ -3,14 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture, as_completed
 
 from flows.naming import named
-from flows.pages import experiment_key, publish, publish_report
+from flows.pages import publish, publish_report
 from flows.sites import Runner, dask_runner
-from somaflow.coverage import Coverage, read_coverage
+from somaflow.donors.inputs import (
+    audit_study,
+    donors_key,
+    find_inferences,
+    read_study_traits,
+)
 from somaflow.donors.page import describe_donors
 from somaflow.donors.parts import (
     QualityPart,
@@ -19,13 +23,9 @@ from somaflow.donors.parts import (
     plan_quality,
     read_quality,
 )
-from somaflow.errors import BadInputError, StoreError, StudyError
-from somaflow.files import hash_file
 from somaflow.inventory import fingerprint_tiles, inference_tiles, read_tiles
 from somaflow.paths import DONORS
-from somaflow.pending import find_pending
 from somaflow.study import Study
-from somaflow.traits import Traits, load_codebook, read_traits
 from tasks.caching import keyed
 from tasks.donors import analyse, measure_features, measure_tiles
 from tasks.reporting import Progress, show_lines
@@ -43,12 +43,12 @@ def e5_donors(study: Study, site: str = "laptop") -> dict[str, Any]:
     settings = study.donor_statistics
     tiles = inference_tiles(read_tiles(study.paths))
     parts = plan_quality(tiles, fingerprint_tiles(tiles, study.paths), study.tiles.pixel_offset)
-    inferences = _find_inferences(study, problems)
-    traits = _read_traits(study, problems)
+    inferences = find_inferences(study, problems)
+    traits = read_study_traits(study, problems)
     with dask_runner(site, study.output) as runner:
         _measure_quality(study, runner, parts)
         features, mixtures = _measure_features(study, runner, parts, inferences)
-        key = _key(study, features)
+        key = donors_key(study, features)
         task = keyed(analyse, key, study.paths.task_results, on_disk=True)
         analysis = runner.run(
             task,
@@ -61,7 +61,7 @@ def e5_donors(study: Study, site: str = "laptop") -> dict[str, Any]:
             seed=study.seed,
         )
     quality = read_quality(study.paths, parts, settings.tile_quality)
-    coverage = _audit(study, inferences[study.inference_recipe], quality, traits, problems)
+    coverage = audit_study(study, inferences[study.inference_recipe], quality, traits, problems)
     analysis.problems[:0] = problems
     results = describe_donors(study, analysis, quality, coverage)
     if analysis.problems:
@@ -70,62 +70,6 @@ def e5_donors(study: Study, site: str = "laptop") -> dict[str, Any]:
         show_lines("donors-to-look-into", heading, analysis.problems)
     folder = publish(study, DONORS, key, results)
     return {"key": key, "folder": folder, "report": publish_report(study)}
-
-
-def _find_inferences(study: Study, problems: list[str]) -> dict[str, str]:
-    """Key of each recipe's inference of which something is committed."""
-    found = {}
-    for name in study.inference_recipes:
-        try:
-            pending = find_pending(study, name)
-        except StudyError as error:
-            if name == study.inference_recipe:
-                raise
-            problems.append(f"{name}: {error}")
-            continue
-        n_shards = pending.inference.n_shards
-        if len(pending.todo) == n_shards:
-            problems.append(f"{name}: no tile is segmented yet; run e5-inference")
-            continue
-        if pending.todo:
-            problems.append(
-                f"{name}: {len(pending.todo)} of {n_shards} shards are not segmented, what follows "
-                "is of the others; run e5-inference, then e5-donors again"
-            )
-        found[name] = pending.inference.key
-    if study.inference_recipe not in found:
-        raise StoreError(
-            f"donors need cells of {study.inference_recipe}, none is there; run e5-inference first"
-        )
-    return found
-
-
-def _read_traits(study: Study, problems: list[str]) -> Traits | None:
-    if study.traits is None:
-        problems.append("the study names no trait table (`traits`): donors are tabulated alone")
-        return None
-    settings = study.donor_statistics
-    try:
-        required = [*settings.traits, *settings.covariates]
-        return read_traits(study.traits, load_codebook(settings.codebook), required)
-    except StudyError as error:
-        problems.append(str(error))
-        return None
-
-
-def _audit(
-    study: Study, key: str, quality: pd.DataFrame, traits: Traits | None, problems: list[str]
-) -> Coverage | None:
-    settings = study.donor_statistics
-    asked: pd.DataFrame | None = None
-    if traits is not None:
-        names = [name for name in settings.traits if name in traits.table]
-        asked = traits.table[["donor", *names]]
-    try:
-        return read_coverage(study.paths, key, settings.expected_tiles, quality, asked)
-    except (StudyError, BadInputError) as error:
-        problems.append(f"coverage: {error}")
-        return None
 
 
 def _measure_quality(study: Study, runner: Runner, parts: list[QualityPart]) -> None:
@@ -184,21 +128,3 @@ def _measure_features(
     for future in futures:
         future.result()
     return targets, mixtures
-
-
-def _key(study: Study, features: dict[str, Path]) -> str:
-    settings = study.donor_statistics
-    files = {"traits": study.traits, "codebook": settings.codebook}
-    files |= {"expected_tiles": settings.expected_tiles}
-    content = settings.model_dump(mode="json", exclude={"codebook", "expected_tiles"})
-    return experiment_key(
-        study,
-        DONORS,
-        features={recipe: path.stem for recipe, path in features.items()},
-        files={name: _hash(path) for name, path in files.items()},
-        settings=content,
-    )
-
-
-def _hash(path: Path | None) -> str:
-    return hash_file(path) if path is not None and path.is_file() else ""

@@ -31,6 +31,7 @@ STEP_VERSIONS = {
     "infer": 2,
     "tile-quality": 1,
     "tile-features": 1,
+    "donors": 1,
 }
 _KEY_LENGTH = 20
 # A file changed within this time of being hashed may change again without its mtime moving on.
