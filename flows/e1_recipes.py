@@ -3,7 +3,7 @@
 Train tiles are scored too: how much better a recipe is there tells how much it has overfitted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,7 @@ def e1_recipes(study: Study, site: str = "laptop") -> dict[str, Any]:
         folder = study.paths.experiment(NAME, page_key)
         shown = [base, *made[:1], *hybrids[:1]]
         _add_overlays(study, runner, prepared, results, counts, shown, folder)
-    for plan in finished:
-        history = read_history(study.paths.checkpoint(Path(trained[plan.name][0]).parent.name))
-        results.pictures[f"training-{plan.name}"] = draw_training(history, plan.name)
+    _add_trainings(study, results, {plan.name: trained[plan.name][0] for plan in finished})
     publish(study, NAME, page_key, results)
     raise_failures(failures, "training(s)", len(planned))
     return {"evaluations": keys, "folder": str(folder)}
@@ -127,6 +125,18 @@ def _describe(
         study.iou_threshold,
         [note for note in notes if note],
     )
+
+
+def _add_trainings(study: Study, results: Results, weights: Mapping[str, str]) -> None:
+    """The curve of each training that is finished, from the history beside its weights."""
+    if weights:
+        results.add_words(
+            "### Trainings\n\nKept are the weights of the epoch with the best F1 on val."
+        )
+    for name, path in weights.items():
+        history = read_history(study.paths.checkpoint(Path(path).parent.name))
+        picture = draw_training(history, name)
+        results.add_picture(f"training-{name}", picture, f"Loss and F1 on val of training {name}")
 
 
 def _add_overlays(

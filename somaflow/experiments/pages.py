@@ -21,6 +21,7 @@ from somaflow.figures import (
 from somaflow.recipes import Recipe
 from somaflow.tables import describe_scores, score_rows, text_rows
 
+_FEW_DONORS = 10
 _LEVEL_WORDS = {
     "donor": "Test tiles are of donors that no training and no choice has seen.",
     "image": "Splits are image-level: donors are unknown, so scores may be too good.",
@@ -297,4 +298,13 @@ def _last_split(scores: pd.DataFrame) -> str:
 
 
 def _level_words(scores: pd.DataFrame) -> str:
-    return " ".join(_LEVEL_WORDS[level] for level in sorted(set(scores.split_level)))
+    """What the splits are worth, and what intervals over few donors are worth."""
+    words = [_LEVEL_WORDS[level] for level in sorted(set(scores.split_level))]
+    last = scores[scores.split == _last_split(scores)]
+    n_donors = int(last.n_donors.max())
+    if "donor" in set(last.bootstrap_unit) and n_donors < _FEW_DONORS:
+        words.append(
+            f"Intervals are over {n_donors} donors: with fewer than {_FEW_DONORS} a bootstrap "
+            "knows too little of how donors differ, and they are too narrow."
+        )
+    return " ".join(words)

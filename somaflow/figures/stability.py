@@ -33,7 +33,10 @@ _MEASURES = (
 _COLUMNS = ("recipe", "marker", "phenotype", "feature", "trait", "rho", "rho_low", "rho_high")
 _WIDTH_PX = (1000, 1400)
 _WIDEST_CELL_PX, _LEFT_PX, _LABEL_PX = 520, 62, 26
-_PANEL_PX, _TITLE_PX, _GAP_PX, _AXIS_PX = 132, 34, 26, 66
+_PANEL_PX, _TITLE_PX, _GAP_PX, _NARROW_PX = 132, 34, 26, 420
+_ROOM = 0.04
+_AXIS_PX = (44, 72)
+"""Below the last panel: for names of phenotypes side by side, and for upright ones."""
 _PRIMARY = "#eef1f5"
 
 
@@ -69,8 +72,9 @@ def draw_stability(
     least, most = _WIDTH_PX
     width = min(max(least, len(markers) * _WIDEST_CELL_PX), most)
     cell = (width - 2 * charts.MARGIN_PX - _LABEL_PX) / len(markers)
-    body = len(_MEASURES) * (_PANEL_PX + _GAP_PX)
-    figure = charts.new_figure(width, charts.HEADER_PX + _TITLE_PX + body + _AXIS_PX + 30)
+    is_narrow = cell < _NARROW_PX
+    body = len(_MEASURES) * (_PANEL_PX + _GAP_PX) - _GAP_PX + _AXIS_PX[is_narrow]
+    figure = charts.new_figure(width, charts.HEADER_PX + _TITLE_PX + body + 30)
     charts.write_header(
         figure,
         f"Stability of {feature_words(feature)} with {trait} over thresholds",
@@ -99,7 +103,7 @@ def draw_stability(
                 range(len(phenotypes)), phenotypes if is_last else [""] * len(phenotypes)
             )
             if is_last:
-                axes.tick_params(axis="x", labelrotation=90 if cell < 420 else 0)
+                axes.tick_params(axis="x", labelrotation=90 if is_narrow else 0)
             charts.label_axes(axes, y=_break(words) if column == 0 else "")
     write_series(figure, style)
     return render(figure)
@@ -167,7 +171,9 @@ def _set_range(axes: "Axes", shown: pd.DataFrame, measure: str) -> None:
         return
     if measure == "rho":
         low, high = (values.min(), values.max()) if values.size else (-0.3, 0.3)
-        axes.set_ylim(np.floor(min(low, -0.01) * 10) / 10, np.ceil(max(high, 0.01) * 10) / 10)
+        # A bar that ended on the frame would look cut off.
+        low, high = min(low, 0.0) - _ROOM, max(high, 0.0) + _ROOM
+        axes.set_ylim(np.floor(low * 10) / 10, np.ceil(high * 10) / 10)
     else:
         axes.set_ylim(0, max(0.05, float(values.max()) * 1.15) if values.size else 0.05)
     axes.locator_params(axis="y", nbins=4)

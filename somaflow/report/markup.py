@@ -17,6 +17,10 @@ from markdown_it.token import Token
 
 _NUMBER = re.compile(r"^[<>≥≤]?\s*[+−-]?((0|[1-9][\d,]*)(\.\d+)?|\.\d+)(\s?%)?(\s*\[.*\])?$")
 _NONE = ("-", "–", "")
+_NAMES = ("donor", "tile", "key", "inference")
+"""Headings of columns that name things; a donor's id is a name though it be all digits."""
+_SHORT = 20
+"""Words of no more characters stay on one line."""
 _MARKED = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&])")
 
 
@@ -131,15 +135,24 @@ def _set_cells(tokens: Sequence[Token], rows: list[list[int]]) -> None:
         cells = [row[column] for row in body if column < len(row)]
         words = [tokens[cell + 1].content.strip() for cell in cells]
         known = [word for word in words if word not in _NONE]
-        is_number = bool(known) and all(_NUMBER.match(word.replace("\\", "")) for word in known)
+        kind = _tell_kind(tokens[place + 1].content.strip(), known)
         for cell in [place, *cells]:
             tokens[cell].attrs.pop("style", None)
-            if is_number:
-                tokens[cell].attrSet("class", "number")
+        for cell in [place, *cells] if kind == "number" else cells:
+            if kind:
+                tokens[cell].attrSet("class", kind)
         if column == 0:
             for cell in cells:
                 tokens[cell].tag = tokens[cell + 2].tag = "th"
                 tokens[cell].attrSet("scope", "row")
+
+
+def _tell_kind(heading: str, words: Sequence[str]) -> str:
+    """How a column is set: "number" to the right, "short" on one line, "" may be broken."""
+    plain_words = [word.replace("\\", "") for word in words]
+    if heading not in _NAMES and words and all(map(_NUMBER.match, plain_words)):
+        return "number"
+    return "short" if all(len(word) <= _SHORT for word in plain_words) else ""
 
 
 def _set_listings(tokens: Sequence[Token]) -> Iterator[Token]:

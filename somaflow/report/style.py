@@ -66,12 +66,13 @@ pre.scroll { background: var(--raised); padding: .75rem 1rem; line-height: 1.45;
   overflow-wrap: normal; }
 table { border-collapse: collapse; font-size: .9rem; line-height: 1.4; min-width: 100%;
   font-variant-numeric: tabular-nums lining-nums; overflow-wrap: normal; }
-th, td { padding: .38rem .7rem; text-align: left; vertical-align: top;
+th, td { padding: .38rem .55rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); max-width: 34rem; }
 thead th { position: sticky; top: 0; background: var(--raised); vertical-align: bottom; }
 tbody th { font-weight: 500; white-space: nowrap; }
 tbody tr:last-child > * { border-bottom: 0; }
 .number { text-align: right; white-space: nowrap; }
+.short { white-space: nowrap; }
 figure { margin: 0 0 1.75rem; }
 figure img { display: block; max-width: 100%; height: auto; background: #ffffff;
   border: 1px solid var(--line); border-radius: 4px; padding: 6px; }
@@ -99,7 +100,8 @@ footer { max-width: 76rem; margin: 0 auto; padding-bottom: 3rem; color: var(--mu
   body { font-size: 10pt; }
   nav, .skip, .files { display: none; }
   .layout { display: block; }
-  .scroll { overflow: visible; max-height: none; border: 0; }
+  .scroll, pre.scroll { overflow: visible; max-height: none; border: 0; }
+  pre.scroll { white-space: pre-wrap; font-size: 8pt; }
   thead th { position: static; }
   table { font-size: 8pt; }
   figure, tr { break-inside: avoid; }

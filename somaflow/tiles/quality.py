@@ -197,5 +197,6 @@ def _name_high(values: pd.Series, limit: float, name: str) -> np.ndarray:
 
 def _name(values: pd.Series, is_out: np.ndarray, words: str, name: str) -> np.ndarray:
     reasons = np.full(len(values), "", dtype=object)
-    reasons[is_out] = [f"{name} {value:.2g} {words}" for value in values[is_out]]
+    # Three digits: at two, a value just outside would read as the limit itself.
+    reasons[is_out] = [f"{name} {value:.3g} {words}" for value in values[is_out]]
     return reasons

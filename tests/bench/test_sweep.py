@@ -10,7 +10,13 @@ from tests.bench.workers import bench_worker_memory
 
 
 @pytest.mark.parametrize(
-    "bench", [bench_segment_tile, bench_threshold_sweep, bench_worker_memory, bench_encode_shard]
+    "bench",
+    [
+        bench_segment_tile,
+        bench_threshold_sweep,
+        pytest.param(bench_worker_memory, marks=pytest.mark.long),
+        bench_encode_shard,
+    ],
 )
 def test_bench_of_segmenting_returns_a_row_of_equal_results(
     bench: Callable[..., dict[str, object]],

@@ -185,6 +185,7 @@ def test_finished_experiments_are_not_done_again(
     assert before == tree_digest(output)
 
 
+@pytest.mark.long
 def test_every_recipe_is_trained_and_scored_with_several_seeds(
     copied: Path, experiments: dict[str, Any], somaflow: Run
 ) -> None:
@@ -214,6 +215,7 @@ def test_every_recipe_is_trained_and_scored_with_several_seeds(
     assert {"GFAP", "NeuN", "IBA1", "OLIG2"} == set(find_recipe(study, "two-stage").per_marker)
 
 
+@pytest.mark.long
 def test_killed_training_goes_on_to_the_same_weights(
     finished: Finished, copied: Path, experiments: dict[str, Any], environment: dict[str, str]
 ) -> None:

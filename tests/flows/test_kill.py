@@ -59,6 +59,7 @@ def test_killed_flow_resumes_to_the_same_bytes(
     assert finished == {path: path.stat().st_mtime_ns for path in finished}
 
 
+@pytest.mark.long
 def test_finished_inference_is_recognised_without_a_server(
     study: Path, somaflow: Run, environment: dict[str, str]
 ) -> None:

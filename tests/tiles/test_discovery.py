@@ -106,7 +106,7 @@ def read_n_bytes() -> int:
     return int(re.search(r"rchar: (\d+)", PROCESS_IO.read_text())[1])  # type: ignore[index]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_discovery_finds_all_of_fifteen_thousand_pairs(tmp_path: Path) -> None:
     """Thirty thousand images with as many XML files beside them give exactly 15,000 good rows."""
     source = write_snap(tmp_path / "source")

@@ -175,14 +175,14 @@ def test_judge_tiles_says_why_a_tile_fails() -> None:
     quality = _quality_table(
         tissue_fraction=[1.0, 0.1, 1.0, 1.0, np.nan],
         marker_focus=[1.0, 1.0, 0.1, 1.0, np.nan],
-        dapi_saturated_fraction=[0.05, 0.0, 0.0, 0.06, np.nan],
+        dapi_saturated_fraction=[0.05, 0.0, 0.0, 0.0501, np.nan],
     )
     judged = judge_tiles(quality)
     assert [
         "",
         "tissue_fraction 0.1 is below 0.25",
         "marker_relative_focus 0.1 is below 0.2",
-        "dapi_saturated_fraction 0.06 is above 0.05",
+        "dapi_saturated_fraction 0.0501 is above 0.05",
         "quality was not measured",
     ] == list(judged["why"])
     assert [True, False, False, False, False] == list(judged["passes"])
