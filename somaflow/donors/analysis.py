@@ -15,6 +15,7 @@ from somaflow.donors.associations import associate
 from somaflow.donors.contrasts import (
     PRIMARY,
     WHAT,
+    can_compare,
     compare_with_baseline,
     measure_agreement,
     measure_reliability,
@@ -110,6 +111,11 @@ def analyse_donors(
     analysis.tables["columns"] = columns
     main, *others = features
     analysis.tables["reliability"] = measure_reliability(features, quality, columns, seed)
+    for other in [name for name in others if not can_compare(columns, main, name)]:
+        analysis.problems.append(
+            f"{main} and {other} have no feature of donors in common and are not compared"
+        )
+    others = [name for name in others if can_compare(columns, main, name)]
     for other in others:
         analysis.append({"agreement": measure_agreement(wide, columns, main, other)})
     if traits is None:

@@ -125,6 +125,11 @@ def compare_with_baseline(
     return {name: table.assign(recipe=recipe, versus=baseline) for name, table in tables.items()}
 
 
+def can_compare(columns: pd.DataFrame, recipe: str, baseline: str) -> bool:
+    """Whether there is any feature of which both recipes have values over all regions."""
+    return len(_pair_columns(columns, recipe, baseline)) > 0
+
+
 def _pair_columns(columns: pd.DataFrame, recipe: str, baseline: str) -> pd.DataFrame:
     """What both recipes have over all regions, `column` without the recipe."""
     here = columns[columns.region == ALL_REGIONS]

@@ -230,7 +230,7 @@ def _worth_showing(stability: pd.DataFrame) -> list[tuple[str, str, str]]:
 
 def _add_agreement(results: Results, analysis: Analysis) -> None:
     reliability, agreement = analysis.tables.get("reliability"), analysis.tables.get("agreement")
-    if reliability is None:
+    if reliability is None or reliability.empty:
         return
     results.add_words(
         "## Reliability of donor values\n\nSplit-half: a donor's tiles dealt in two halves 200 "

@@ -179,6 +179,31 @@ def test_few_donors_are_no_failure(tmp_path: Path, n_donors: int) -> None:
         assert "too few to show anything" in analysis.power
 
 
+@pytest.mark.parametrize("empty", [("good", "poor"), ("poor",)])
+def test_recipe_that_no_donor_has_enough_tiles_of_is_not_compared(
+    tmp_path: Path, empty: tuple[str, ...]
+) -> None:
+    """One tile a donor where two are needed: said in a line, the page is still made."""
+    quality = make_quality()
+    features = {}
+    for name in ("good", "poor"):
+        table = make_features(quality, np.arange(N_DONORS, dtype=float), 1.0)
+        features[name] = table.iloc[::N_TILES] if name in empty else table
+    traits = read(tmp_path, {"nft": noise(0), "gpath": noise(7)})
+    analysis = analyse_donors(features, quality, traits, SETTINGS, seed=0)
+    line = "good and poor have no feature of donors in common and are not compared"
+    assert line in analysis.problems
+    assert "agreement" not in analysis.tables
+    assert ("good" in empty) == ("associations" not in analysis.tables)
+    assert 2 * N_DONORS == len(donors_of_any(analysis))
+
+
+def donors_of_any(analysis: Analysis) -> pd.DataFrame:
+    """A row a recipe and donor, of all regions and cells."""
+    donors = analysis.tables["donors"]
+    return donors[(donors.region == "all") & (donors.phenotype == "any")]
+
+
 def test_feature_that_is_the_same_in_most_donors_is_left_out(tmp_path: Path) -> None:
     """Where all but three donors have 1, those three would decide: it is said, not tested."""
     quality = make_quality()

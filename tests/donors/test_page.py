@@ -13,6 +13,7 @@ from somaflow.report import describe_columns
 from somaflow.study import Study
 from tests.donors.test_analysis import (
     N_DONORS,
+    N_TILES,
     SETTINGS,
     make_features,
     make_quality,
@@ -21,13 +22,16 @@ from tests.donors.test_analysis import (
 )
 
 
-def make_page(folder: Path, traits: dict[str, object] | None) -> Results:
-    """The page of two recipes on one marker, of which one counts with little noise."""
+def make_page(folder: Path, traits: dict[str, object] | None, every: int = 1) -> Results:
+    """The page of two recipes on one marker, of which one counts with little noise.
+
+    Of the tiles every first, or every n-th, is segmented; those of a donor follow each other.
+    """
     quality = make_quality()
     density = np.arange(N_DONORS, dtype=float)
     features = {
-        "good": make_features(quality, density, 1.0),
-        "poor": make_features(quality, density, 40.0),
+        "good": make_features(quality, density, 1.0).iloc[::every],
+        "poor": make_features(quality, density, 40.0).iloc[::every],
     }
     table = None if traits is None else read(folder, traits)
     analysis = analyse_donors(features, quality, table, SETTINGS, seed=0)
@@ -76,6 +80,14 @@ def test_page_without_finding_is_not_conclusive(tmp_path: Path) -> None:
     """Noise alone: no q below .05, and the page says that this is not conclusive."""
     words = make_page(tmp_path, {"nft": noise(11), "gpath": noise(12)}).markdown
     assert "**good**: 0 of 6 have q < .05: none: not conclusive." in words
+
+
+def test_page_of_one_tile_a_donor_lists_why_there_is_nothing(tmp_path: Path) -> None:
+    """No donor has tiles enough: the page has the lines, and no table without rows."""
+    page = make_page(tmp_path, {"nft": noise(11), "gpath": noise(12)}, every=N_TILES)
+    assert "donor(s) left out for too few usable tiles" in page.markdown
+    assert "None could be looked at" in page.markdown
+    assert "Reliability" not in page.markdown
 
 
 def test_page_without_traits_says_so_and_shows_donors(tmp_path: Path) -> None:

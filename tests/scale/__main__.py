@@ -22,7 +22,6 @@ from somaflow.study import load_study
 from somaflow.tables import as_text
 from tests.bench.run import describe_machine
 from tests.scale.bare import same_bytes, time_bare
-from tests.scale.donors import measure_donors
 from tests.scale.study import check_disk, make_study
 from tests.scale.summary import derive, describe_memory, describe_run, tabulate
 from tests.scale.totals import WrongTiles, check_tiles, find_key, measure_outputs
@@ -31,7 +30,7 @@ from tests.scale.watch import run_watched
 _BARE_SHARDS = 4
 
 
-def run_size(folder: Path, n_tiles: int, with_donors: bool = False) -> dict[str, Any]:
+def run_size(folder: Path, n_tiles: int) -> dict[str, Any]:
     """Makes a study of that many tiles, runs it twice and returns its figures.
 
     Raises:
@@ -59,9 +58,6 @@ def run_size(folder: Path, n_tiles: int, with_donors: bool = False) -> dict[str,
         "files": measure_outputs(paths, key),
         **_compare_with_bare(study_path, folder / "bare", key, found["shards"]),
     }
-    if with_donors:
-        print(f"{n_tiles} tiles: segment with a second recipe, donor statistics", flush=True)
-        row["donors"] = measure_donors(study_path)
     nothing = {
         "flow_cpu_s": again.taken["flow"].cpu_s,
         "server_cpu_s": 0.0,  # a finished study starts none
@@ -83,17 +79,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.scale", description=__doc__)
     parser.add_argument("--tiles", type=int, nargs="+", default=[150, 1500, 14_749])
     parser.add_argument("--folder", type=Path, required=True, help="For the studies; must be new.")
-    parser.add_argument(
-        "--donors", action="store_true", help="Also a second recipe and e5-donors; twice as long."
-    )
     parser.add_argument("--out", type=Path, default=Path("scale.json"))
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     try:
         check_disk(options.folder, options.tiles)
         for n_tiles in options.tiles:
-            folder = options.folder.absolute() / str(n_tiles)
-            rows.append(run_size(folder, n_tiles, options.donors))
+            rows.append(run_size(options.folder.absolute() / str(n_tiles), n_tiles))
             content = {"machine": describe_machine(), "sizes": rows}
             write_text(options.out, json.dumps(content, indent=2) + "\n")
     except (SomaflowError, WrongTiles) as error:

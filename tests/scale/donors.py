@@ -1,22 +1,33 @@
-"""From the cells of all tiles to donor statistics: what `e5-donors` takes at full size.
+"""What `e5-donors` takes at full size: `python -m tests.scale.donors --tiles 14749 --folder DIR`.
 
-A second recipe segments the same tiles first, so that two segmentations are compared as in a study.
+The study is that of `tests.scale`, with a trait table and a second recipe, so that two
+segmentations are compared; both come from a threshold in place of the net. One JSON file.
 """
 
+import argparse
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from somaflow.errors import SomaflowError
 from somaflow.files import write_text
 from somaflow.paths import DONORS
 from somaflow.study import load_study
 from somaflow.synthetic.donors import draw_donors
 from somaflow.synthetic.traits import draw_traits
-from tests.scale.study import N_DONORS
+from tests.bench.run import describe_machine
+from tests.scale.study import N_DONORS, check_disk, make_study
 from tests.scale.watch import Watched, run_watched
 
 _SECOND = {"name": "stand-in-large", "model": "threshold", "min_size_px": 90}
+_STEPS = {
+    "quality": "quality of tiles",
+    "features": "tile features of",
+    "statistics": "statistics of donors",
+}
 
 
 def add_traits(study_path: Path) -> None:
@@ -30,32 +41,28 @@ def add_traits(study_path: Path) -> None:
 
 
 def measure_donors(study_path: Path) -> dict[str, Any]:
-    """Segments with the second recipe, then runs e5-donors and runs it again; their figures."""
-    add_traits(study_path)
-    run_watched("run", "e5-inference", study_path)
+    """Prepares and segments with both recipes, runs e5-donors, and runs it again; its figures."""
+    run_watched("run", "e0-prepare", study_path)
+    inference = run_watched("run", "e5-inference", study_path)
     run = run_watched("run", "e5-donors", study_path)
     again = run_watched("run", "e5-donors", study_path)
     return {
-        "wall_s": run.wall_s,
-        **_find_phases(run),
+        "inference_s": inference.wall_s,
+        "donors_s": run.wall_s,
+        **_find_steps(run),
         "again_s": again.wall_s,
-        "memory": {f"{role}_mb": taken.peak_mb for role, taken in run.taken.items()},
-        "cpu": {f"{role}_s": taken.cpu_s for role, taken in run.taken.items()},
+        "peak_mb": {role: taken.peak_mb for role, taken in run.taken.items()},
+        "cpu_s": {role: taken.cpu_s for role, taken in run.taken.items()},
         **_measure_results(study_path),
     }
 
 
-def _find_phases(run: Watched) -> dict[str, float]:
-    """When tile quality, tile features and statistics were done, seconds since the start."""
-    ends = {}
-    for name, words in (
-        ("quality", "quality of tiles"),
-        ("features", "tile features of"),
-        ("statistics", "statistics of donors"),
-    ):
-        when = [when_s for when_s, line in run.lines if words in line and "Finished" in line]
-        ends[f"{name}_done_s"] = max(when, default=0.0)
-    return ends
+def _find_steps(run: Watched) -> dict[str, float]:
+    """When the last task of each step was finished, seconds since the command's start."""
+    return {
+        f"{step}_done_s": max(when_s for when_s, line in run.find(words) if "Finished" in line)
+        for step, words in _STEPS.items()
+    }
 
 
 def _measure_results(study_path: Path) -> dict[str, int]:
@@ -63,8 +70,29 @@ def _measure_results(study_path: Path) -> dict[str, int]:
     key = paths.current_experiment(DONORS).read_text().strip()
     sizes = [file.stat().st_size for file in paths.experiment(DONORS, key).rglob("*")]
     reports = sorted(paths.output.glob("reports/*/report.html"))
-    return {
-        "bytes": sum(sizes),
-        "files": len(sizes),
-        "report_bytes": reports[-1].stat().st_size,
-    }
+    return {"bytes": sum(sizes), "report_bytes": reports[-1].stat().st_size}
+
+
+def main() -> int:
+    """Reads the command line, measures, writes and prints; 1 after one clear line if it fails."""
+    parser = argparse.ArgumentParser(prog="python -m tests.scale.donors", description=__doc__)
+    parser.add_argument("--tiles", type=int, default=14_749)
+    parser.add_argument("--folder", type=Path, required=True, help="For the study; must be new.")
+    parser.add_argument("--out", type=Path, default=Path("scale-donors.json"))
+    options = parser.parse_args()
+    try:
+        check_disk(options.folder, [2 * options.tiles])
+        study_path = make_study(options.folder.absolute() / str(options.tiles), options.tiles)
+        add_traits(study_path)
+        figures = measure_donors(study_path)
+    except SomaflowError as error:
+        print(f"tests.scale.donors: {error}", file=sys.stderr)
+        return 1
+    content = json.dumps({"machine": describe_machine(), "tiles": options.tiles, **figures})
+    write_text(options.out, content + "\n")
+    print(content)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
