@@ -16,7 +16,7 @@ from pathlib import Path
 
 from somaflow.files import write_text
 from tests.bench.counting import bench_count_matches
-from tests.bench.donors import bench_associate, bench_spearman_bootstrap
+from tests.bench.donors import bench_associate, bench_associate_partial, bench_spearman_bootstrap
 from tests.bench.features import bench_measure_cells
 from tests.bench.gates import bench_gate_grid
 from tests.bench.shards import bench_encode_shard
@@ -26,6 +26,7 @@ from tests.bench.workers import bench_worker_memory
 
 BENCHES: dict[str, Callable[[], dict[str, object]]] = {
     "associate": bench_associate,
+    "associate_partial": bench_associate_partial,
     "count_matches": bench_count_matches,
     "encode_shard": bench_encode_shard,
     "gate_grid": bench_gate_grid,

@@ -1,6 +1,14 @@
 """The comparisons of the donor statistics."""
 
-from tests.bench.donors import bench_associate, bench_spearman_bootstrap
+from collections.abc import Callable
+
+import pytest
+
+from tests.bench.donors import (
+    bench_associate,
+    bench_associate_partial,
+    bench_spearman_bootstrap,
+)
 
 
 def test_bench_of_resampling_returns_a_row_of_equal_results() -> None:
@@ -11,8 +19,11 @@ def test_bench_of_resampling_returns_a_row_of_equal_results() -> None:
     assert "3 resamples of 12 donors" in str(row["theirs"])
 
 
-def test_bench_of_a_study_says_that_scipy_is_extrapolated() -> None:
+@pytest.mark.parametrize("bench", [bench_associate, bench_associate_partial])
+def test_bench_of_a_study_says_that_scipy_is_extrapolated(
+    bench: Callable[..., dict[str, object]],
+) -> None:
     """Scipy's hours are not waited for; the row says from how many calls they are told."""
-    row = bench_associate(n_donors=12, n_columns=3, n_resamples=5, n_calls=2)
+    row = bench(n_donors=12, n_columns=3, n_resamples=5, n_calls=2)
     assert row["equal"] is True
     assert "told from 2 calls" in str(row["theirs"])
