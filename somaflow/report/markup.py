@@ -222,8 +222,8 @@ def _draw_figure(source: str, caption: str, page: Page) -> str:
     width, height = (int.from_bytes(png[place : place + 4]) for place in (16, 20))
     file = f"figures/{quote(file_name(page.anchor, name))}"
     return (
-        f'<figure><img src="data:image/png;base64,{encoded}" alt="{words}" width="{width}" '
-        f'height="{height}">\n<figcaption>{words} '
+        f'<figure><div class="frame"><img src="data:image/png;base64,{encoded}" alt="{words}" '
+        f'width="{width}" height="{height}"></div>\n<figcaption>{words} '
         f'<span class="files"><a href="{file}.png" aria-label="PNG of {words}">PNG</a> '
         f'<a href="{file}.pdf" aria-label="PDF of {words}">PDF</a></span>'
         "</figcaption></figure>\n"

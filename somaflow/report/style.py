@@ -76,6 +76,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 figure { margin: 0 0 1.75rem; }
 figure img { display: block; max-width: 100%; height: auto; background: #ffffff;
   border: 1px solid var(--line); border-radius: 4px; padding: 6px; }
+.frame { overflow-x: auto; }
 figcaption { color: var(--muted); font-size: .9rem; margin-top: .45rem; max-width: 80ch; }
 .files { white-space: nowrap; }
 .tables { color: var(--muted); font-size: .9rem; }
@@ -87,6 +88,10 @@ figcaption { color: var(--muted); font-size: .9rem; margin-top: .45rem; max-widt
 #warnings .scroll, #warnings code { background: var(--ground); color: var(--ink); }
 footer { max-width: 76rem; margin: 0 auto; padding-bottom: 3rem; color: var(--muted);
   font-size: .9rem; }
+@media screen and (max-width: 40rem) {
+  /* Words in a figure stay large enough to be read; it is moved under the finger. */
+  .frame img { width: 46rem; max-width: none; }
+}
 @media (min-width: 64rem) {
   .layout { display: grid; grid-template-columns: 15rem minmax(0, 1fr); }
   nav { position: sticky; top: 0; align-self: start; max-height: 100vh; overflow: auto;

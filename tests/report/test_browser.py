@@ -43,9 +43,22 @@ def test_report_is_never_wider_than_the_screen(
     assert browser.evaluate("document.documentElement.scrollWidth") <= width_px
     wider = (
         "[...document.querySelectorAll('main *, nav *, header *')].filter(e => "
-        "!e.closest('.scroll') && e.getBoundingClientRect().right > innerWidth + 1).length"
+        "!e.closest('.scroll, .frame') && e.getBoundingClientRect().right > innerWidth + 1).length"
     )
     assert 0 == browser.evaluate(wider)
+
+
+@pytest.mark.parametrize(("width_px", "is_moved"), [(1280, False), (390, True)])
+def test_figures_stay_readable_on_a_phone(
+    browser: Browser, report: Path, width_px: int, is_moved: bool
+) -> None:
+    """There a figure is wider than the screen and is moved in its frame, elsewhere it fits."""
+    browser.open(report, width_px)
+    frames = "[...document.querySelectorAll('.frame')]"
+    assert browser.evaluate(f"{frames}.every(e => e.scrollWidth > 700)") is True
+    assert is_moved == browser.evaluate(f"{frames}.some(e => e.scrollWidth > e.clientWidth)")
+    movable = f"{frames}.every(e => getComputedStyle(e).overflowX === 'auto')"
+    assert browser.evaluate(movable) is True
 
 
 def test_wide_tables_scroll_by_themselves(browser: Browser, report: Path) -> None:
