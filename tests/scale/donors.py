@@ -19,7 +19,7 @@ from somaflow.study import load_study
 from somaflow.synthetic.donors import draw_donors
 from somaflow.synthetic.traits import draw_traits
 from tests.bench.run import describe_machine
-from tests.scale.study import N_DONORS, check_disk, make_study
+from tests.scale.study import FULL_TILE, N_DONORS, check_disk, make_study
 from tests.scale.watch import Watched, run_watched
 
 _SECOND = {"name": "stand-in-large", "model": "threshold", "min_size_px": 90}
@@ -77,18 +77,22 @@ def main() -> int:
     """Reads the command line, measures, writes and prints; 1 after one clear line if it fails."""
     parser = argparse.ArgumentParser(prog="python -m tests.scale.donors", description=__doc__)
     parser.add_argument("--tiles", type=int, default=14_749)
+    parser.add_argument("--shape", type=int, nargs=2, default=FULL_TILE, help="Y and X of a tile.")
     parser.add_argument("--folder", type=Path, required=True, help="For the study; must be new.")
     parser.add_argument("--out", type=Path, default=Path("scale-donors.json"))
     options = parser.parse_args()
     try:
         check_disk(options.folder, [2 * options.tiles])
-        study_path = make_study(options.folder.absolute() / str(options.tiles), options.tiles)
+        folder, shape = options.folder.absolute() / str(options.tiles), tuple(options.shape)
+        study_path = make_study(folder, options.tiles, shape)
         add_traits(study_path)
         figures = measure_donors(study_path)
     except SomaflowError as error:
         print(f"tests.scale.donors: {error}", file=sys.stderr)
         return 1
-    content = json.dumps({"machine": describe_machine(), "tiles": options.tiles, **figures})
+    content = json.dumps(
+        {"machine": describe_machine(), "tiles": options.tiles, "shape": shape, **figures}
+    )
     write_text(options.out, content + "\n")
     print(content)
     return 0
