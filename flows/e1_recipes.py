@@ -32,6 +32,8 @@ from somaflow.files import write_bytes
 from somaflow.inventory import Prepared, find_prepared
 from somaflow.recipebook import write_recipes
 from somaflow.recipes import Recipe
+from somaflow.schema import EVALUATION
+from somaflow.stamps import read_table
 from somaflow.study import Study
 from somaflow.training import read_history
 from tasks.evaluation import draw_overlays
@@ -62,7 +64,8 @@ def e1_recipes(study: Study, site: str = "laptop") -> dict[str, Any]:
         hybrids, choices = _choose_hybrids(study, prepared, planned, made, counts)
         recipes = [*study.recipes, *made, *hybrids]
         keys = {recipe.name: recipe_key(study, prepared, recipe) for recipe in recipes}
-        counts = pd.concat([pd.read_parquet(study.paths.evaluation(key)) for key in keys.values()])
+        tables = [read_table(EVALUATION, study.paths.evaluation(key)) for key in keys.values()]
+        counts = pd.concat(tables)
         write_recipes(study, [*made, *hybrids], NAME, prepared.key)
         results = _describe(study, counts, base.name, planned, choices, failures, prepared)
         page_key = experiment_key(study, NAME, evaluations=keys)

@@ -11,8 +11,10 @@ from somaflow.evaluation.scoring import evaluation_key
 from somaflow.files import write_bytes
 from somaflow.inventory import Prepared
 from somaflow.recipes import Recipe
+from somaflow.schema import EVALUATION
 from somaflow.segmenter import weights_sha256
 from somaflow.splits.assign import SPLIT_NAMES
+from somaflow.stamps import encode_table, read_table
 from somaflow.study import Study
 from tasks.caching import keyed
 from tasks.evaluation import score_split
@@ -54,7 +56,7 @@ def score_recipes(
     todo = [recipe for recipe in recipes if not study.paths.evaluation(keys[recipe.name]).exists()]
     if todo:
         _score(study, runner, prepared, todo, keys, present)
-    tables = [pd.read_parquet(study.paths.evaluation(key)) for key in keys.values()]
+    tables = [read_table(EVALUATION, study.paths.evaluation(key)) for key in keys.values()]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -66,7 +68,7 @@ def _file_key(key: str, splits: Sequence[str]) -> str:
 def write_counts(study: Study, key: str, counts: pd.DataFrame) -> None:
     """Writes the counts of one recipe."""
     ordered = counts.sort_values(["split", "marker", "tile_id"], ignore_index=True)
-    write_bytes(study.paths.evaluation(key), ordered.to_parquet(index=False))
+    write_bytes(study.paths.evaluation(key), encode_table(EVALUATION, ordered))
 
 
 def _score(

@@ -5,4 +5,4 @@ The data path is one chain of nouns: tiles -> splits -> training -> evaluation -
 inference -> cells -> donors.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

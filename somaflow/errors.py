@@ -75,3 +75,7 @@ class StoreError(SomaflowError, OSError):
 
 class OutputError(SomaflowError, OSError):
     """The output folder cannot be written: full, read-only or not a folder."""
+
+
+class SchemaError(SomaflowError, ValueError):
+    """A file of a study has a layout that this release of somaflow does not read."""

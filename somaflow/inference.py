@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-import somaflow
 from somaflow.claims import claim_shard
 from somaflow.errors import DeviceError, InferenceError, SomaflowError, TileError
 from somaflow.evaluation.scoring import describe_recipe
@@ -32,6 +31,8 @@ from somaflow.ledger import (
 )
 from somaflow.paths import RunPaths
 from somaflow.recipes import Recipe, Segments
+from somaflow.schema import CELLS
+from somaflow.stamps import encode_table
 from somaflow.tiles import read_tile
 
 ATTEMPTS = 2
@@ -83,7 +84,6 @@ def plan_inference(
     run = {
         "n_tiles": len(plan),
         "recipe_name": recipe.name,
-        "somaflow": somaflow.__version__,
         **{name: value for name, value in described.items() if name != "tiles"},
     }
     if not paths.plan(key).exists():
@@ -172,7 +172,7 @@ def _commit(
     array, index = str(rows["array"].iloc[0]), int(rows["index"].iloc[0])
     labels_sha256 = write_bytes(paths.label_shard(key, array, index), encoded)
     cells = _collect_cells(results)
-    cells_sha256 = write_bytes(paths.cells(key, shard), cells.to_parquet(index=False))
+    cells_sha256 = write_bytes(paths.cells(key, shard), encode_table(CELLS, cells))
     record = ShardRecord(
         key=key,
         shard=shard,

@@ -15,7 +15,9 @@ from somaflow.errors import BadInputError, LabelsError, StudyError, TileError
 from somaflow.keys import content_key, fingerprint_files
 from somaflow.paths import RunPaths
 from somaflow.preparation import is_prepared, open_prepared
+from somaflow.schema import TILES
 from somaflow.splits import Splits, load_splits
+from somaflow.stamps import encode_table, read_table
 from somaflow.study import Study, TileSource
 from somaflow.tiles import discover_tiles, read_tile, read_tile_labels, report_refused
 
@@ -149,6 +151,13 @@ def _discover(source: TileSource, study: Study) -> pd.DataFrame:
     )
 
 
+def write_tiles(paths: RunPaths, table: pd.DataFrame) -> None:
+    """Writes the study's tile table, unless it is there as it is."""
+    table = table.copy(deep=False)
+    table.attrs = {}  # they would be stored in the file
+    paths.write_current(paths.tiles, encode_table(TILES, table))
+
+
 def read_tiles(paths: RunPaths) -> pd.DataFrame:
     """The tile table that e0-prepare wrote.
 
@@ -159,7 +168,7 @@ def read_tiles(paths: RunPaths) -> pd.DataFrame:
         raise StudyError(
             f"tiles must have been found first, {paths.tiles} is absent; run e0-prepare"
         )
-    return pd.read_parquet(paths.tiles)
+    return read_table(TILES, paths.tiles)
 
 
 @dataclass(frozen=True)

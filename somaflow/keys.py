@@ -19,6 +19,8 @@ import pandas as pd
 
 from somaflow.errors import TileError
 from somaflow.files import hash_file, write_bytes
+from somaflow.schema import FINGERPRINTS
+from somaflow.stamps import encode_table, read_table
 
 # Raise a number when the code of that step changes what it produces.
 STEP_VERSIONS = {
@@ -123,7 +125,7 @@ def _fingerprint(
 def _read_index(index_path: Path) -> dict[str, tuple[int, int, str]]:
     if not index_path.exists():
         return {}
-    table = pd.read_parquet(index_path)
+    table = read_table(FINGERPRINTS, index_path)
     values = zip(table.size_bytes, table.mtime_ns, table.sha256, strict=True)
     return dict(zip(table.path, ((int(s), int(m), str(h)) for s, m, h in values), strict=True))
 
@@ -131,4 +133,4 @@ def _read_index(index_path: Path) -> dict[str, tuple[int, int, str]]:
 def _write_index(index: Mapping[str, tuple[int, int, str]], index_path: Path) -> None:
     rows = [(path, *index[path]) for path in sorted(index)]
     table = pd.DataFrame(rows, columns=["path", "size_bytes", "mtime_ns", "sha256"])
-    write_bytes(index_path, table.to_parquet(index=False))
+    write_bytes(index_path, encode_table(FINGERPRINTS, table))

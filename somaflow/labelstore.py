@@ -5,6 +5,7 @@ temporary name, fsync, rename. So no shard on disk is ever torn, two writers of 
 same bytes, and its checksum is known before it is committed.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,42 @@ import pandas as pd
 import zarr
 from zarr.storage import MemoryStore
 
-from somaflow.errors import StoreError
+from somaflow.errors import SchemaError, StoreError
 from somaflow.files import write_bytes
 from somaflow.ledger import read_plan, read_record
 from somaflow.paths import RunPaths
+from somaflow.schema import LABELS, check_stamp, make_stamp
 
 Labels = npt.NDArray[np.uint32]
 
 
 def create_arrays(paths: RunPaths, key: str, plan: pd.DataFrame, shard_tiles: int) -> None:
-    """Writes the metadata of each label array in the plan; the same bytes for the same plan."""
+    """Writes the metadata of each label array in the plan; the same bytes for the same plan.
+
+    Raises:
+        SchemaError: if a newer somaflow wrote what is there.
+    """
     for array, rows in plan.groupby("array", sort=False):
         height_px, width_px = int(rows.height_px.iloc[0]), int(rows.width_px.iloc[0])
         encoded, _ = _memory_array(len(rows), height_px, width_px, shard_tiles)
         target = paths.label_array(key, str(array)) / "zarr.json"
         content = encoded["zarr.json"].to_bytes()
-        if not target.exists() or target.read_bytes() != content:
+        if not target.exists() or not _is_same_array(target, content):
             write_bytes(target, content)
+
+
+def _is_same_array(target: Path, content: bytes) -> bool:
+    """Whether `zarr.json` says the same of the array, whichever release wrote it."""
+    try:
+        former = json.loads(target.read_bytes())
+        check_stamp(LABELS, target, former.pop("attributes"))
+    except SchemaError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False  # damaged
+    own = json.loads(content)
+    del own["attributes"]
+    return bool(former == own)
 
 
 class ShardEncoder:
@@ -105,6 +125,7 @@ class LabelStore:
 
         Raises:
             StoreError: for an unknown tile, one not segmented yet, or one that was quarantined.
+            SchemaError: if a newer somaflow wrote the labels.
         """
         if tile_id not in self._places:
             raise StoreError(
@@ -114,7 +135,10 @@ class LabelStore:
         array, position, shard = self._places[tile_id]
         self._require_segmented(tile_id, shard)
         if array not in self._arrays:
-            self._arrays[array] = zarr.open_array(self.paths.label_array(self.key, array), mode="r")
+            place = self.paths.label_array(self.key, array)
+            opened = zarr.open_array(place, mode="r")
+            check_stamp(LABELS, place, opened.attrs)
+            self._arrays[array] = opened
         return np.asarray(self._arrays[array][position], dtype=np.uint32)
 
     def _require_segmented(self, tile_id: str, shard: int) -> None:
@@ -164,6 +188,7 @@ def _memory_array(
         dtype="uint32",
         fill_value=0,
         dimension_names=("tile", "y", "x"),
+        attributes=make_stamp(LABELS),
         # An all-zero shard must exist too: «file exists» and its checksum are part of the record.
         config={"write_empty_chunks": True},
     )

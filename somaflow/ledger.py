@@ -14,11 +14,12 @@ from typing import Any
 
 import pandas as pd
 
-from somaflow.errors import StoreError
+from somaflow.errors import SchemaError, StoreError
 from somaflow.files import write_bytes, write_text
 from somaflow.paths import RunPaths
+from somaflow.schema import INFERENCE, PLAN, SHARD, check_stamp, make_stamp
+from somaflow.stamps import encode_table, read_table
 
-SCHEMA_VERSION = 1
 _N_READERS = 8
 # Rows are in order of shard, so a worker reads the few groups that its shard lies in.
 _PLAN_ROWS = 4096
@@ -46,7 +47,8 @@ class ShardRecord:
     labels_sha256: str
     cells_sha256: str
     tiles: tuple[TileRecord, ...]
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = SHARD.version
+    """No release beside it: whichever commits a shard, writes the same record."""
 
     @property
     def n_cells(self) -> int:
@@ -80,9 +82,9 @@ def plan_shards(tiles: pd.DataFrame, shard_tiles: int) -> pd.DataFrame:
 
 def write_plan(paths: RunPaths, key: str, plan: pd.DataFrame, run: dict[str, object]) -> None:
     """Writes the plan and what the inference is (recipe, weights, versions), once for a key."""
-    text = json.dumps({"schema_version": SCHEMA_VERSION, "key": key, **run}, indent=2) + "\n"
+    text = json.dumps({**make_stamp(INFERENCE), "key": key, **run}, indent=2) + "\n"
     write_text(paths.run_record(key), text)
-    content = plan.to_parquet(index=False, row_group_size=_PLAN_ROWS)
+    content = encode_table(PLAN, plan, row_group_size=_PLAN_ROWS)
     write_bytes(paths.plan(key), content)
 
 
@@ -91,11 +93,13 @@ def read_plan(paths: RunPaths, key: str, shard: int | None = None) -> pd.DataFra
 
     Raises:
         StoreError: if there is none under that key.
+        SchemaError: if a newer somaflow wrote it.
     """
     path = paths.plan(key)
     if not path.exists():
         raise StoreError(f"inference must have a plan, found none at {path}; run e5-inference")
-    return pd.read_parquet(path, filters=None if shard is None else [("shard", "==", shard)])
+    filters = None if shard is None else [("shard", "==", shard)]
+    return read_table(PLAN, path, filters=filters)
 
 
 def read_run(paths: RunPaths, key: str) -> dict[str, Any]:
@@ -103,15 +107,18 @@ def read_run(paths: RunPaths, key: str) -> dict[str, Any]:
 
     Raises:
         StoreError: if that is not there or not JSON.
+        SchemaError: if a newer somaflow wrote it.
     """
     path = paths.run_record(key)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError) as error:
         raise StoreError(
             f"inference must say what it is in {path}, which cannot be read ({error}); "
             "run e5-inference again"
         ) from error
+    check_stamp(INFERENCE, path, content)
+    return content
 
 
 def write_record(paths: RunPaths, record: ShardRecord) -> None:
@@ -124,25 +131,23 @@ def read_record(path: Path) -> ShardRecord | None:
     """The record at `path`; None where there is none.
 
     Raises:
-        StoreError: if the file is not a record of a schema that this version reads.
+        StoreError: if the file is not a record.
+        SchemaError: if a newer somaflow wrote it.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        check_stamp(SHARD, path, content)
         tiles = tuple(TileRecord(**tile) for tile in content.pop("tiles"))
-        record = ShardRecord(**content, tiles=tiles)
+        return ShardRecord(**content, tiles=tiles)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except SchemaError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             f"ledger record must be JSON that somaflow wrote, {path} is not ({error}); "
             "run e5-inference again, which does that shard anew"
         ) from error
-    if record.schema_version != SCHEMA_VERSION:
-        raise StoreError(
-            f"ledger record must have schema {SCHEMA_VERSION}, {path} has "
-            f"{record.schema_version}; use the somaflow release that wrote it"
-        )
-    return record
 
 
 def read_records(paths: RunPaths, key: str) -> list[ShardRecord]:
@@ -153,12 +158,16 @@ def read_records(paths: RunPaths, key: str) -> list[ShardRecord]:
 
 def is_complete(paths: RunPaths, key: str) -> bool:
     """Whether every shard has a record, whatever it holds; a glance, no check."""
-    n_shards = pd.read_parquet(paths.plan(key), columns=["shard"])["shard"].nunique()
+    n_shards = read_table(PLAN, paths.plan(key), columns=["shard"])["shard"].nunique()
     return len(list(paths.ledger(key).glob("shard-*.json"))) == n_shards
 
 
 def verified_record(paths: RunPaths, key: str, shard: int) -> ShardRecord | None:
-    """The shard's record if its labels and cells on disk are what it says, else None."""
+    """The shard's record if its labels and cells on disk are what it says, else None.
+
+    Raises:
+        SchemaError: if a newer somaflow committed the shard, which must not be done again then.
+    """
     try:
         record = read_record(paths.record(key, shard))
     except StoreError:

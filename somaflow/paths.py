@@ -8,6 +8,8 @@ from pathlib import Path
 
 from somaflow.errors import StoreError
 from somaflow.files import hash_file, write_bytes
+from somaflow.schema import find_kind
+from somaflow.stamps import check_file, is_same
 
 DONORS = "e5-donors"
 """The one experiment whose results lie in `<output>/donors`."""
@@ -158,14 +160,19 @@ class RunPaths:
         """Writes one of the few files whose name holds no key, keeping a former version.
 
         A file with other content is first copied to `previous/`, under its own hash, so nothing
-        that an earlier result was made from is ever lost. Returns whether anything was written.
+        that an earlier result was made from is ever lost. One that says the same stays, whichever
+        release wrote it. Returns whether anything was written.
+
+        Raises:
+            SchemaError: if a newer release wrote what is there.
         """
         if path.exists():
-            former = path.read_bytes()
-            if former == content:
+            if kind := find_kind(path.relative_to(self.output)):
+                check_file(kind, path)
+            if is_same(path, content):
                 return False
             name = f"{path.stem}-{hash_file(path)[:12]}{path.suffix}"
-            write_bytes(self.output / "previous" / name, former)
+            write_bytes(self.output / "previous" / name, path.read_bytes())
         write_bytes(path, content)
         return True
 

@@ -17,8 +17,10 @@ import pandas as pd
 
 from somaflow.errors import LabelsError, StoreError, TileError
 from somaflow.files import make_folder, sweep_temporaries, write_bytes
+from somaflow.schema import PREPARED
 from somaflow.splits.assign import SPLIT_NAMES
 from somaflow.splits.record import Splits
+from somaflow.stamps import encode_table, read_table
 
 PREPARED_COLUMNS = (
     "tile_id",
@@ -77,9 +79,7 @@ def write_prepared(
         for row, name in zip(tiles.itertuples(index=False), names, strict=True)
     ]
     prepared = pd.DataFrame(rows, columns=list(PREPARED_COLUMNS))
-    content = io.BytesIO()
-    prepared.to_parquet(content, index=False)
-    write_bytes(folder / _TABLE_NAME, content.getvalue())
+    write_bytes(folder / _TABLE_NAME, encode_table(PREPARED, prepared))
     return prepared
 
 
@@ -100,7 +100,7 @@ def open_prepared(folder: Path) -> pd.DataFrame:
             f"a prepared folder must hold {_TABLE_NAME}, which is written last; there is none in "
             f"{folder}, so it was never finished: run the preparation (e0-prepare) again"
         )
-    return pd.read_parquet(path)
+    return read_table(PREPARED, path)
 
 
 def _name_files(tiles: pd.DataFrame) -> list[str]:

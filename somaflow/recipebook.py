@@ -13,6 +13,7 @@ import yaml
 
 from somaflow.errors import StudyError
 from somaflow.recipes import Recipe
+from somaflow.schema import RECIPE, check_stamp, make_stamp
 from somaflow.study import Study
 
 
@@ -29,6 +30,7 @@ def write_recipes(study: Study, recipes: Iterable[Recipe], made_by: str, prepare
     paths = study.paths
     for recipe in recipes:
         content = {
+            **make_stamp(RECIPE),
             "made_by": made_by,
             "prepared": prepared_key,
             "fine_tuning": _tuning_digest(study),
@@ -49,6 +51,7 @@ def find_recipe(study: Study, name: str, prepared_key: str | None = None) -> Rec
 
     Raises:
         StudyError: if there is none, or it was made otherwise.
+        SchemaError: if a newer somaflow wrote it.
     """
     for recipe in study.recipes:
         if recipe.name == name:
@@ -62,6 +65,7 @@ def find_recipe(study: Study, name: str, prepared_key: str | None = None) -> Rec
             "flow that makes it first (e1-recipes, e3-gating or e4-thresholds)"
         )
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    check_stamp(RECIPE, path, content)
     made_with = content["prepared"], content["fine_tuning"]
     if prepared_key is not None and made_with != (prepared_key, _tuning_digest(study)):
         raise StudyError(

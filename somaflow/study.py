@@ -16,6 +16,7 @@ from somaflow.errors import StudyError
 from somaflow.keys import library_versions
 from somaflow.paths import RunPaths
 from somaflow.recipes import RECIPE_NAME, Recipe
+from somaflow.schema import FIELDS, STUDY, check_stamp, make_stamp
 from somaflow.settings import (
     MADE_ENDINGS,
     DonorStatistics,
@@ -134,7 +135,7 @@ class Study(_Settings):
         """Lets a deployment be given the path of a study file in place of its content."""
         if isinstance(value, str | Path):
             return _read_resolved(Path(value))
-        return value
+        return _take_stamp(value, "that was passed") if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _check_recipes(self) -> "Study":
@@ -226,7 +227,8 @@ def dump_study(study: Study) -> str:
     """The study as YAML with defaults filled in and the versions that run it."""
     versions = library_versions("cellpose", "torch", "numpy", "zarr", "prefect", "dask")
     header = ", ".join(f"{name} {number}" for name, number in versions.items())
-    body = yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    content = {**make_stamp(STUDY), **study.model_dump(mode="json")}
+    body = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     return f"# As run by somaflow {somaflow.__version__} ({header})\n{body}"
 
 
@@ -245,7 +247,13 @@ def _read_resolved(path: Path) -> Any:
         raise StudyError(f"study must be a YAML file, {path} is not: {error}") from error
     if not isinstance(content, dict):
         raise StudyError(f"study must be a YAML mapping of fields, {path} holds {content!r:.60}")
-    return _resolve_paths(content, path.resolve().parent)
+    return _resolve_paths(_take_stamp(content, path), path.resolve().parent)
+
+
+def _take_stamp(content: dict[str, Any], where: Path | str) -> dict[str, Any]:
+    """The fields of a study, which has a stamp or not, without it."""
+    check_stamp(STUDY, where, content)
+    return {name: value for name, value in content.items() if name not in FIELDS}
 
 
 def _resolve_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -6,11 +6,13 @@ from typing import Any
 from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 
+import somaflow
 from somaflow.errors import (
     DeviceError,
     LabelsError,
     ModelError,
     OutputError,
+    SchemaError,
     SiteError,
     TileError,
     TrainingError,
@@ -21,7 +23,7 @@ from somaflow.errors import (
 # Trying again at once cannot mend these; a person, or a later run, must.
 _FINAL_ERRORS = (
     *(TileError, LabelsError, ModelError, DeviceError, OutputError),
-    *(TrainingError, TrainingStopped, SiteError, WorkerLimitError),
+    *(SchemaError, TrainingError, TrainingStopped, SiteError, WorkerLimitError),
 )
 
 
@@ -30,7 +32,8 @@ def keyed(task: Task[Any, Any], key: str, results: Path, on_disk: bool) -> Task[
 
     The result is kept in the study's own folder, so it is shared by every worker and flow run, and
     goes when the study goes. Where the files that the task made are no longer on disk, the cached
-    result is void and the task runs again.
+    result is void and the task runs again. So is one of another release: it is a pickle of objects
+    that may look otherwise now.
 
     Args:
         task: to be submitted.
@@ -38,7 +41,7 @@ def keyed(task: Task[Any, Any], key: str, results: Path, on_disk: bool) -> Task[
         results: `RunPaths.task_results`.
         on_disk: whether what the task writes is there, whole.
     """
-    name = f"{task.name}-{key}"
+    name = f"{task.name}-{key}-{somaflow.__version__}"
     return task.with_options(
         cache_key_fn=lambda _context, _parameters: name,
         persist_result=True,

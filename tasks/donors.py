@@ -9,7 +9,9 @@ from prefect import task
 from somaflow.donors.analysis import Analysis, analyse_donors
 from somaflow.donors.parts import QualityPart, read_quality, write_quality, write_tile_features
 from somaflow.paths import RunPaths
+from somaflow.schema import DONOR_PART
 from somaflow.settings import DonorStatistics
+from somaflow.stamps import read_table
 from somaflow.traits import Traits
 from tasks.caching import can_heal
 
@@ -68,8 +70,10 @@ def analyse(
 ) -> Analysis:
     """Donor tables, associations, stability."""
     quality = read_quality(RunPaths(output), parts, settings.tile_quality)
-    tables = {recipe: pd.read_parquet(path) for recipe, path in features.items()}
-    fitted = [pd.read_parquet(path).assign(recipe=recipe) for recipe, path in mixtures.items()]
+    tables = {recipe: read_table(DONOR_PART, path) for recipe, path in features.items()}
+    fitted = [
+        read_table(DONOR_PART, path).assign(recipe=recipe) for recipe, path in mixtures.items()
+    ]
     analysis = analyse_donors(tables, quality, traits, settings, seed)
     analysis.add_mixtures(pd.concat(fitted, ignore_index=True))
     return analysis

@@ -9,8 +9,10 @@ from somaflow.inventory import (
     fingerprint_tiles,
     labelled_tiles,
     prepared_key,
+    read_tiles,
     refuse_unusable,
     unmatched_donor_rows,
+    write_tiles,
 )
 from somaflow.preparation import write_prepared
 from somaflow.splits import (
@@ -31,8 +33,7 @@ def find_tiles(study: Study) -> list[str]:
     """Writes tiles.parquet; returns a line for each tile set aside and each row without tile."""
     table = discover_study(study)
     unmatched = unmatched_donor_rows(table)
-    table.attrs = {}  # they would be stored in the file
-    study.paths.write_current(study.paths.tiles, table.to_parquet(index=False))
+    write_tiles(study.paths, table)
     fingerprint_tiles(table, study.paths)  # once, here: all later stages look them up
     return [*refuse_unusable(table, study), *unmatched]
 
@@ -40,7 +41,7 @@ def find_tiles(study: Study) -> list[str]:
 @task(task_run_name="check labelled tiles")
 def check_labels(study: Study) -> pd.DataFrame:
     """Labelled tiles, each read whole."""
-    labelled = labelled_tiles(pd.read_parquet(study.paths.tiles), study)
+    labelled = labelled_tiles(read_tiles(study.paths), study)
     return check_labelled(labelled, study.labelled_source)
 
 

@@ -21,6 +21,8 @@ from somaflow.keys import content_key, describe_tiles, library_versions
 from somaflow.ledger import read_records
 from somaflow.paths import RunPaths
 from somaflow.phenotypes import MIXTURE, call_positive, fit_mixtures
+from somaflow.schema import CELLS, DONOR_PART
+from somaflow.stamps import encode_table, read_table
 from somaflow.tiles import read_tile
 from somaflow.tiles.quality import QualityLimits, judge_tiles, measure_quality
 
@@ -84,7 +86,7 @@ def write_quality(tiles: pd.DataFrame, pixel_offset: int, target: Path) -> int:
     measured: Iterable[Any] = (_measure(row, pixel_offset) for row in tiles.itertuples())
     measures = measure_quality(np.zeros((2, _BLANK_PX, _BLANK_PX), np.uint8))
     table = pd.DataFrame(list(measured), columns=[*_TILE_COLUMNS, *measures, "problem"])
-    write_bytes(target, table.to_parquet(index=False))
+    write_bytes(target, encode_table(DONOR_PART, table))
     return int((table.problem != "").sum())
 
 
@@ -103,7 +105,7 @@ def read_quality(
 ) -> pd.DataFrame:
     """Quality of all tiles, a row each, judged by the limits."""
     files = [paths.donor_part("tile-quality", part.key) for part in parts]
-    table = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+    table = pd.concat([read_table(DONOR_PART, file) for file in files], ignore_index=True)
     judged = judge_tiles(table, limits)
     judged["why"] = judged.problem.where(judged.problem != "", judged.why)
     return judged.drop(columns="problem")
@@ -155,7 +157,7 @@ def write_tile_features(
         tile.tile_id for record in records for tile in record.tiles if not tile.quarantined
     }
     files = [paths.cells(key, record.shard) for record in records]
-    tables = [pd.read_parquet(file, columns=_CELL_COLUMNS) for file in files]
+    tables = [read_table(CELLS, file, columns=_CELL_COLUMNS) for file in files]
     own = quality[quality.tile_id.isin(segmented)].reset_index(drop=True)
     cells = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
     cells = cells[cells.tile_id.isin(own.tile_id)].reset_index(drop=True)
@@ -163,10 +165,10 @@ def write_tile_features(
     mixtures = fit_mixtures(
         cells[cells.tile_id.isin(passing)] if MIXTURE in phenotypes else cells[:0]
     )
-    write_bytes(mixtures_target, mixtures.to_parquet(index=False))
+    write_bytes(mixtures_target, encode_table(DONOR_PART, mixtures))
     positive = call_positive(cells, own, phenotypes, mixtures)
     features = measure_tile_features(cells, own, positive, pixel_size_um)
-    write_bytes(target, features.to_parquet(index=False))
+    write_bytes(target, encode_table(DONOR_PART, features))
     return len(cells)
 
 

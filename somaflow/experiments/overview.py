@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from somaflow.evaluation.scores import OVERALL
+from somaflow.experiments.results import check_page
 from somaflow.tables import score_rows, text_rows
 
 
@@ -46,4 +47,5 @@ def _short(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
+    check_page(path.parent)
     return pd.read_csv(path, sep="\t", keep_default_na=True)

@@ -7,6 +7,7 @@ report reads it from its folder again.
 
 import base64
 import io
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,11 +18,14 @@ import pandas as pd
 from somaflow.errors import StoreError
 from somaflow.figures.pictures import Picture, wrap_png
 from somaflow.files import write_bytes
+from somaflow.schema import PAGE, make_stamp
+from somaflow.stamps import check_file
 
 _JPEG_QUALITY = 85
 # That is not escaped yet.
 _BAR = re.compile(r"(?<!\\)\|")
 SUMMARY = "summary.md"
+_STAMP = "schema.json"
 # A donor called 00900001 is no number.
 _TEXT_COLUMNS = ("donor", "tile_id", "marker", "region", "recipe")
 
@@ -69,16 +73,32 @@ def merge_results(title: str, pages: Iterable[Results]) -> Results:
 
 
 def write_results(results: Results, folder: Path) -> Path:
-    """Writes tables and pictures, then, last of all, the page; returns its path."""
+    """Writes tables and pictures, then, last of all, the page; returns its path.
+
+    Raises:
+        SchemaError: if a newer somaflow wrote what is there.
+    """
+    check_page(folder)
     for name, table in results.tables.items():
         _write_changed(folder / f"{name}.tsv", table.to_csv(sep="\t", index=False).encode())
     for name, content in results.pictures.items():
         pdf = folder / f"{name}.pdf"
         if _write_changed(folder / f"{name}.png", content) or not pdf.exists():
             write_bytes(pdf, as_pdf(content))
-    path = folder / SUMMARY
-    _write_changed(path, results.markdown.encode())
+    path, content = folder / SUMMARY, results.markdown.encode()
+    if not path.exists() or path.read_bytes() != content:
+        write_bytes(folder / _STAMP, json.dumps(make_stamp(PAGE)).encode() + b"\n")
+        write_bytes(path, content)
     return path
+
+
+def check_page(folder: Path) -> None:
+    """Refuses a page, with its tables, that a newer somaflow wrote; an absent one passes.
+
+    Raises:
+        SchemaError: if it did.
+    """
+    check_file(PAGE, folder / _STAMP)
 
 
 def read_results(folder: Path) -> Results:
@@ -86,7 +106,9 @@ def read_results(folder: Path) -> Results:
 
     Raises:
         StoreError: if there is no page, or a table is not one.
+        SchemaError: if a newer somaflow wrote it.
     """
+    check_page(folder)
     path = folder / SUMMARY
     if not path.is_file():
         raise StoreError(f"results must have a page, found none at {path}; run their flow again")

@@ -19,8 +19,10 @@ from somaflow.files import write_bytes
 from somaflow.gating import measure_gate_pairs
 from somaflow.keys import content_key, library_versions
 from somaflow.recipes import Recipe
+from somaflow.schema import SWEEP
 from somaflow.segmenter import Segmenter
 from somaflow.settings import ThresholdGrid
+from somaflow.stamps import encode_table, read_table
 
 Load = Callable[[Recipe], Segmenter]
 GATE_TABLES = ("cells", "tiles")
@@ -142,12 +144,12 @@ def is_swept(target: Path, names: Sequence[str]) -> bool:
 
 def read_tables(target: Path, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     """The tables of a whole folder by name."""
-    return {name: pd.read_parquet(_path(target, name)) for name in names}
+    return {name: read_table(SWEEP, _path(target, name)) for name in names}
 
 
 def _write(tables: dict[str, pd.DataFrame], names: Sequence[str], target: Path) -> None:
     for name in names:
-        write_bytes(_path(target, name), tables[name].to_parquet(index=False))
+        write_bytes(_path(target, name), encode_table(SWEEP, tables[name]))
 
 
 def _path(target: Path, name: str) -> Path:

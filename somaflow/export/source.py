@@ -13,6 +13,8 @@ from somaflow.features import measure_cells
 from somaflow.labelstore import Labels, LabelStore
 from somaflow.ledger import read_run
 from somaflow.paths import RunPaths
+from somaflow.schema import CELLS
+from somaflow.stamps import read_table
 from somaflow.tiles import read_tile
 
 _DAPI_COLOUR, _MARKER_COLOUR = "0000FF", "00FF00"
@@ -83,7 +85,7 @@ class Source:
         shard = int(row.shard)
         if shard not in self._cells:
             path = self.paths.cells(self.key, shard)
-            self._cells[shard] = pd.read_parquet(path, columns=["tile_id", *_MEASURED])
+            self._cells[shard] = read_table(CELLS, path, columns=["tile_id", *_MEASURED])
         cells = self._cells[shard]
         expected = cells.loc[cells["tile_id"] == row.tile_id, _MEASURED].to_numpy(float)
         actual = measure_cells(labels, image)[_MEASURED].to_numpy(float)

@@ -11,6 +11,8 @@ from urllib.parse import quote
 from somaflow.experiments.results import Results
 from somaflow.report.markup import Heading, Page, file_name, render
 from somaflow.report.style import write_style
+from somaflow.schema import REPORT
+from somaflow.stamps import write_meta
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def write_document(title: str, digest: str, subtitle: Sequence[str], parts: Sequ
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="somaflow-content" content="{digest}">
+{write_meta(REPORT)}
 <title>{html.escape(title)}</title>
 <link rel="icon" href="data:,">
 <style>

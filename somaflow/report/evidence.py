@@ -15,6 +15,8 @@ import yaml
 from somaflow.errors import SomaflowError
 from somaflow.experiments.results import Results, read_results
 from somaflow.ledger import ShardRecord, read_plan, read_records, read_run
+from somaflow.schema import PREPARED, RECIPE, SPLITS, TILES, Kind, check_stamp
+from somaflow.stamps import read_table
 from somaflow.status import InferenceStatus, current_experiments, inference_status
 from somaflow.study import Study
 from somaflow.training import is_trained
@@ -76,8 +78,8 @@ class Evidence:
 def gather(study: Study) -> Evidence:
     """Reads what there is of a study; needs no server, no tile and no model."""
     paths, found = study.paths, Evidence(study)
-    found.tiles = _read_parquet(paths.tiles, found)
-    found.splits = _read_yaml(paths.splits, found)
+    found.tiles = _read_parquet(TILES, paths.tiles, found)
+    found.splits = _read_yaml(SPLITS, paths.splits, found)
     _read_prepared(found)
     for name, folder in current_experiments(paths).items():
         try:
@@ -90,19 +92,27 @@ def gather(study: Study) -> Evidence:
         except SomaflowError as error:
             found.problems.append(f"inference {key}: {error}")
     for path in sorted((paths.output / "recipes").glob("*.yaml")):
-        if content := _read_yaml(path, found):
+        if content := _read_yaml(RECIPE, path, found):
             found.recipes[path.stem] = content
     for folder in sorted(p for p in (paths.output / "checkpoints").glob("*") if p.is_dir()):
-        if is_trained(folder):
-            found.trainings[folder.name] = _read_json(folder / "training.json", found)
-        else:
-            found.unfinished.append(folder)
+        _read_training(folder, found)
     return found
 
 
 def short(sha256: object) -> str:
     """A checksum as people compare it: its first 12 digits."""
     return str(sha256)[:12] if sha256 else "not recorded"
+
+
+def _read_training(folder: Path, found: Evidence) -> None:
+    try:
+        if not is_trained(folder):
+            found.unfinished.append(folder)
+            return
+    except SomaflowError as error:
+        found.problems.append(f"training {folder.name}: {error}")
+        return
+    found.trainings[folder.name] = _read_json(folder / "training.json", found)
 
 
 def _read_inference(study: Study, key: str) -> Inferred:
@@ -120,29 +130,32 @@ def _read_prepared(found: Evidence) -> None:
     files = (found.study.paths.output / "prepared").glob("*/prepared.parquet")
     newest = sorted(files, key=lambda path: path.stat().st_mtime)
     if newest:
-        found.prepared = _read_parquet(newest[-1], found)
+        found.prepared = _read_parquet(PREPARED, newest[-1], found)
         found.prepared_key = newest[-1].parent.name
 
 
-def _read_parquet(path: Path, found: Evidence) -> pd.DataFrame | None:
+def _read_parquet(kind: Kind, path: Path, found: Evidence) -> pd.DataFrame | None:
     if not path.exists():
         return None
     try:
-        return pd.read_parquet(path)
+        return read_table(kind, path)
     except (OSError, ValueError) as error:
         found.problems.append(f"{path} cannot be read: {error}")
         return None
 
 
-def _read_yaml(path: Path, found: Evidence) -> dict[str, Any] | None:
+def _read_yaml(kind: Kind, path: Path, found: Evidence) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            return None
+        check_stamp(kind, path, content)
+        return content
     except (OSError, ValueError, yaml.YAMLError) as error:
         found.problems.append(f"{path} cannot be read: {error}")
         return None
-    return content if isinstance(content, dict) else None
 
 
 def _read_json(path: Path, found: Evidence) -> dict[str, Any]:

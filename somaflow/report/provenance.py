@@ -16,6 +16,7 @@ from somaflow.experiments.results import SUMMARY, Results
 from somaflow.keys import library_versions
 from somaflow.report.evidence import Evidence, short
 from somaflow.report.markup import show
+from somaflow.schema import FIRST_RELEASE
 from somaflow.study import dump_study
 
 _LIBRARIES = (
@@ -159,7 +160,8 @@ def _add_versions(page: Results, evidence: Evidence) -> None:
     made: dict[str, set[str]] = {}
     runs = [item.run for item in evidence.inferences] + list(evidence.trainings.values())
     for run in runs:
-        for name, number in run.get("versions", {}).items():
+        own = {"somaflow": run.get("somaflow", FIRST_RELEASE), **run.get("versions", {})}
+        for name, number in own.items():
             made.setdefault(name, set()).add(str(number))
     table = pd.DataFrame(
         [

@@ -15,6 +15,7 @@ import yaml
 
 from somaflow.errors import SplitError
 from somaflow.files import write_text
+from somaflow.schema import SPLITS, check_stamp, make_stamp
 from somaflow.splits.assign import (
     SPLIT_NAMES,
     Fractions,
@@ -180,6 +181,7 @@ def save_splits(splits: Splits, path: Path) -> None:
 def format_splits(splits: Splits) -> str:
     """The splits as YAML text, with the level in its first comment."""
     content = {
+        **make_stamp(SPLITS),
         "level": splits.level,
         "seed": splits.seed,
         "fractions": {name: float(splits.fractions[name]) for name in SPLIT_NAMES},
@@ -201,11 +203,15 @@ def load_splits(path: Path, table: pd.DataFrame | None = None) -> Splits:
         FileNotFoundError: if there is no such file.
         SplitError: if the file is not a splits file, a donor is in two splits, or its donors are
             not those of the table.
+        SchemaError: if a newer somaflow wrote it.
     """
     text = Path(path).read_text(encoding="utf-8")
     try:
         # BaseLoader leaves every scalar a text: an unquoted donor 00246264 is no octal number.
-        splits = _parse(yaml.load(text, Loader=yaml.BaseLoader))  # a safe loader: builds texts only
+        content = yaml.load(text, Loader=yaml.BaseLoader)  # a safe loader: builds texts only
+        if isinstance(content, dict):
+            check_stamp(SPLITS, path, content)
+        splits = _parse(content)
         if table is None:
             return splits
         splits.check_against(table)

@@ -1,5 +1,6 @@
 """Trains nets on labelled images with Cellpose's own building blocks."""
 
+from somaflow.training.checkpoint import read_state_stamp
 from somaflow.training.health import Health
 from somaflow.training.history import read_history
 from somaflow.training.record import TrainedModel, is_trained, read_training
@@ -12,6 +13,7 @@ __all__ = [
     "TrainedModel",
     "is_trained",
     "read_history",
+    "read_state_stamp",
     "read_training",
     "request_stop",
     "stop_on_signals",

@@ -13,14 +13,15 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import somaflow
 from somaflow.errors import TrainingError
 from somaflow.files import write_bytes
+from somaflow.schema import FIELDS, STATE, check_stamp
 
 if TYPE_CHECKING:
     import torch
 
 STATE_NAME = "state.pt"
-_SCHEMA = 1
 _SEAL = b"\nsha256 "
 _SEAL_BYTES = len(_SEAL) + 64
 _CHUNK_BYTES = 1 << 22
@@ -88,7 +89,8 @@ def save_state(
         OutputError: if it cannot be written; the former file is kept.
     """
     content = {
-        "schema": _SCHEMA,
+        "schema": STATE.version,  # its name since release 0.1.0
+        "somaflow": somaflow.__version__,
         "training": training,
         "net": net.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -103,7 +105,8 @@ def load_state(
     """Puts net and optimizer where they were and returns the progress; None = begin anew.
 
     Raises:
-        TrainingError: if the state belongs to another training or another version of somaflow.
+        TrainingError: if the state belongs to another training.
+        SchemaError: if a newer somaflow wrote it.
     """
     import torch
 
@@ -111,18 +114,30 @@ def load_state(
     if not path.is_file() or not _set_aside_if_damaged(path):
         return None
     content = torch.load(path, map_location="cpu", weights_only=True)
+    check_stamp(STATE, path, _find_stamp(content))
     _check_owner(path, content, training)
     net.load_state_dict(content["net"], strict=True)
     optimizer.load_state_dict(content["optimizer"])
     return Progress(**content["progress"])
 
 
+def read_state_stamp(path: Path) -> dict[str, Any]:
+    """The stamp of a saved state, as `stamps.read_stamp` gives that of other files.
+
+    Raises:
+        RuntimeError: if it is damaged.
+    """
+    import torch
+
+    content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    return _find_stamp(content)
+
+
+def _find_stamp(content: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(zip(FIELDS, (content.get("schema"), content.get("somaflow")), strict=True))
+
+
 def _check_owner(path: Path, content: Mapping[str, Any], training: str) -> None:
-    if content.get("schema") != _SCHEMA:
-        raise TrainingError(
-            f"a saved state must have schema {_SCHEMA}, found {content.get('schema')!r} in {path}; "
-            "finish that training with the somaflow that began it, or remove the file"
-        )
     if content["training"] != training:
         raise TrainingError(
             f"a saved state must belong to the training that goes on from it, {path} belongs to "

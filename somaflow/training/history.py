@@ -1,6 +1,5 @@
 """What happened in each epoch: a parquet file, whole at any moment, also while training runs."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import pandas as pd
 
 from somaflow.files import write_bytes
+from somaflow.schema import HISTORY
+from somaflow.stamps import encode_table, read_table
 
 HISTORY_NAME = "history.parquet"
 HISTORY_DTYPES = {
@@ -28,14 +29,12 @@ HISTORY_DTYPES = {
 def read_history(folder: Path) -> pd.DataFrame:
     """One row an epoch, columns as `HISTORY_DTYPES`; empty before the first epoch has ended."""
     path = Path(folder) / HISTORY_NAME
-    return pd.read_parquet(path) if path.is_file() else _make_table([])
+    return read_table(HISTORY, path) if path.is_file() else _make_table([])
 
 
 def write_history(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Writes the rows to the folder, in place of the former ones."""
-    content = io.BytesIO()
-    _make_table(rows).to_parquet(content, index=False)
-    write_bytes(Path(folder) / HISTORY_NAME, content.getvalue())
+    write_bytes(Path(folder) / HISTORY_NAME, encode_table(HISTORY, _make_table(rows)))
 
 
 def _make_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

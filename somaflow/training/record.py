@@ -9,6 +9,7 @@ from typing import Any
 
 from somaflow.errors import TrainingError
 from somaflow.files import hash_file, write_bytes, write_text
+from somaflow.schema import TRAINING, check_stamp, make_stamp
 from somaflow.training.checkpoint import STATE_NAME, Weights, encode_weights_file
 
 RECORD_NAME = "training.json"
@@ -38,7 +39,11 @@ class TrainedModel:
 
 
 def is_trained(folder: Path) -> bool:
-    """Whether the folder holds a finished training whose weights are those of its record."""
+    """Whether the folder holds a finished training whose weights are those of its record.
+
+    Raises:
+        SchemaError: if a newer somaflow wrote that.
+    """
     record = _read_record(Path(folder))
     return record is not None and not _find_damage(Path(folder), record)
 
@@ -109,7 +114,7 @@ def write_training(
         name: write_bytes(folder / name, encode_weights_file(weights))
         for name, weights in ((LAST_NAME, last), (BEST_NAME, best))
     }
-    content = {**record, "files": files}
+    content = {**make_stamp(TRAINING), **record, "files": files}
     write_text(folder / RECORD_NAME, json.dumps(content, indent=2, allow_nan=False) + "\n")
     (folder / STATE_NAME).unlink(missing_ok=True)
     return read_training(folder)
@@ -120,10 +125,12 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text())
+        content: dict[str, Any] = json.loads(path.read_text())
     except ValueError as error:  # a damaged disk; we write it whole
         _LOGGER.warning("%s is damaged (%s)", path, error)
         return None
+    check_stamp(TRAINING, path, content)
+    return content
 
 
 def _find_damage(folder: Path, record: Mapping[str, Any]) -> str | None:

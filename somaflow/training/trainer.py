@@ -300,5 +300,5 @@ def _make_record(
         "devices": progress.devices,
         "n_resumes": progress.n_resumes,
         "seconds": progress.seconds,
-        "versions": library_versions("somaflow", "cellpose", "torch", "numpy"),
+        "versions": library_versions("cellpose", "torch", "numpy"),
     }

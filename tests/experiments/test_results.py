@@ -109,4 +109,5 @@ def test_merged_page_holds_every_part(tmp_path: Path) -> None:
     write_results(merge_results("Both", [make_results(), other]), tmp_path)
     text = (tmp_path / "summary.md").read_text()
     assert text.index("## Recipes of s") < text.index("## Other")
-    assert {"curve", "map", "scores", "summary"} == {path.stem for path in tmp_path.iterdir()}
+    stems = {path.stem for path in tmp_path.iterdir()}
+    assert {"curve", "map", "schema", "scores", "summary"} == stems

@@ -31,7 +31,8 @@ def test_splits_file_can_be_read_by_any_yaml_reader(table, tmp_path):
     splits = make_splits(table, FRACTIONS)
     save_splits(splits, tmp_path / "splits.yaml")
     content = yaml.safe_load((tmp_path / "splits.yaml").read_text())
-    assert ["level", "seed", "fractions", "donors", "n_tiles"] == list(content)
+    own = ["level", "seed", "fractions", "donors", "n_tiles"]
+    assert ["schema_version", "somaflow", *own] == list(content)
     assert splits.units == content["donors"]
     assert 120 == sum(n for counts in content["n_tiles"].values() for n in counts.values())
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from somaflow.errors import TrainingError, TrainingStopped
+from somaflow.errors import SchemaError, TrainingError, TrainingStopped
 from somaflow.training import StopRequest, read_history
 from somaflow.training import loop as loop_module
 from somaflow.training.draws import decode_draws, encode_draws
@@ -29,7 +29,8 @@ def test_state_holds_all_that_going_on_needs(stopped):
     """Net, optimizer, place, order, random numbers, best weights and history, as plain values."""
     state = torch.load(stopped, weights_only=True)
 
-    assert {"schema", "training", "net", "optimizer", "progress"} == set(state)
+    parts = {"schema", "somaflow", "training", "net", "optimizer", "progress"}
+    assert parts == set(state)
     assert state["optimizer"]["state"]
     progress = state["progress"]
     assert (1, 0) == (progress["epoch"], progress["step"])
@@ -129,7 +130,7 @@ def test_state_of_another_schema_is_refused(train, stopped):
     digest = hashlib.sha256(content.getvalue()).hexdigest()
     stopped.write_bytes(content.getvalue() + f"\nsha256 {digest}".encode())
 
-    with pytest.raises(TrainingError, match="schema 1, found 99"):
+    with pytest.raises(SchemaError, match=rf"at most 1 .*state\.pt has 99, .* {state['somaflow']}"):
         train(n_epochs=3)
 
     assert stopped.exists()
