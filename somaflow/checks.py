@@ -17,6 +17,7 @@ from somaflow.inventory import (
     unmatched_donor_rows,
 )
 from somaflow.recipes import Recipe
+from somaflow.releases import find_origin
 from somaflow.segmenter import THRESHOLD, load_segmenter
 from somaflow.splits import load_splits, make_splits
 from somaflow.study import Study
@@ -27,11 +28,17 @@ from somaflow.traits import load_codebook, read_traits
 def find_problems(study: Study) -> list[str]:
     """One line a problem, in the order of the data path; an empty list means ready to run."""
     problems = list(_failures(lambda: _check_output(study.output)))
+    problems += find_origin(study.paths).problems
     problems += _check_tiles(study)
     problems += _check_traits(study)
     for recipe in study.recipes:
         problems += _failures(partial(_check_model, recipe, study))
     return problems
+
+
+def find_notes(study: Study) -> list[str]:
+    """Lines about outputs that other releases or libraries made, none of which is a problem."""
+    return [f"note: {line}" for line in find_origin(study.paths).describe()]
 
 
 def _check_traits(study: Study) -> list[str]:

@@ -74,15 +74,16 @@ def check(
     ] = None,
 ) -> None:
     """Lists every problem of a study at once; exit code 1 if there is any."""
-    from somaflow.checks import find_problems
+    from somaflow.checks import find_notes, find_problems
     from somaflow.study import load_study
 
     with _one_line_errors():
-        problems = find_problems(load_study(study))
+        loaded = load_study(study)
+        notes, problems = find_notes(loaded), find_problems(loaded)
         if site is not None:
             problems += _find_site_problems(study, site)
-    for problem in problems:
-        typer.echo(problem)
+    for line in [*notes, *problems]:
+        typer.echo(line)
     typer.echo(f"{len(problems)} problem(s)" if problems else "Ready to run.")
     raise typer.Exit(1 if problems else 0)
 

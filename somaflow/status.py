@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from somaflow.clocks import describe_duration
 from somaflow.experiments.results import SUMMARY
+from somaflow.inventory import read_tiles
 from somaflow.ledger import ShardRecord, read_plan, read_records
 from somaflow.paths import RunPaths
+from somaflow.releases import find_origin
 from somaflow.study import Study
 from somaflow.training import is_trained, read_history
 
@@ -86,6 +86,11 @@ def describe_status(study: Study) -> str:
     """What is done, what is not, and where it lies, as lines of text."""
     paths = study.paths
     lines = [f"Study {study.name}, outputs in {paths.output}"]
+    origin = find_origin(paths)
+    lines += [f"versions         {line}" for line in origin.describe()]
+    if origin.problems:
+        lines += ["not read         this somaflow cannot use these outputs:"]
+        return "\n".join([*lines, *(f"                 {line}" for line in origin.problems)])
     lines += _describe_tiles(paths)
     lines += _describe_trainings(paths)
     for name, folder in current_experiments(paths).items():
@@ -133,7 +138,7 @@ def _describe_trainings(paths: RunPaths) -> list[str]:
 def _describe_tiles(paths: RunPaths) -> list[str]:
     if not paths.tiles.exists():
         return ["tiles            not looked for yet; `somaflow run e0-prepare STUDY`"]
-    tiles = pd.read_parquet(paths.tiles)
+    tiles = read_tiles(paths)
     counts = tiles.status.value_counts()
     words = ", ".join(f"{count} {status}" for status, count in counts.items())
     lines = [f"tiles            {len(tiles)} found: {words} ({paths.tiles})"]
