@@ -70,7 +70,10 @@ def find_file(study: Study, kind: Kind) -> Path:
         save_state(folder, "a", *make_net(), Progress())
     if kind is PAGE:  # 0.1.0 wrote none: where it belongs
         return next(study.output.glob("experiments/*/*/summary.md")).with_name("schema.json")
-    return next(path for place in kind.places for path in sorted(study.output.glob(place)))
+    found = [path for place in kind.places for path in sorted(study.output.glob(place))]
+    if not found:
+        pytest.skip(f"that release wrote no {kind.name}; tests/flows/test_upgrades.py looks at it")
+    return found[0]
 
 
 def read(study: Study, kind: Kind, path: Path) -> object:
