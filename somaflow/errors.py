@@ -8,11 +8,13 @@ mend the cause first.
 
 from typing import ClassVar, Literal
 
+Heals = Literal["at once", "later", "never"]
+
 
 class SomaflowError(Exception):
     """Anything that somaflow refuses, with a sentence a user can act on."""
 
-    heals: ClassVar[Literal["at once", "later", "never"]] = "never"
+    heals: ClassVar[Heals] = "never"
 
 
 class StudyError(SomaflowError, ValueError):
@@ -58,25 +60,25 @@ class TrainingError(SomaflowError, RuntimeError):
 class TrainingStopped(SomaflowError, RuntimeError):
     """A training ended early in good order: checkpointed, to be gone on with by the next run."""
 
-    heals = "later"
+    heals: ClassVar[Heals] = "later"
 
 
 class ExperimentError(SomaflowError, RuntimeError):
     """Some runs of an experiment failed; the others are finished and kept."""
 
-    heals = "later"  # or what it lists does not: `failures.read_cause`
+    heals: ClassVar[Heals] = "later"  # or what it lists does not: `failures.read_cause`
 
 
 class SiteError(SomaflowError, RuntimeError):
     """Workers cannot be had where they were asked for."""
 
-    heals = "later"  # a queue grows shorter, a node comes back
+    heals: ClassVar[Heals] = "later"  # a queue grows shorter, a node comes back
 
 
 class WrongSiteError(SiteError):
     """Workers cannot be had from here at all: no sbatch, no such network interface."""
 
-    heals = "never"
+    heals: ClassVar[Heals] = "never"
 
 
 class BusyError(SomaflowError, RuntimeError):
@@ -86,22 +88,22 @@ class BusyError(SomaflowError, RuntimeError):
 class InferenceError(SomaflowError, RuntimeError):
     """Shards could not be segmented; what was committed is kept."""
 
-    heals = "at once"
+    heals: ClassVar[Heals] = "at once"
 
 
 class WorkerLimitError(InferenceError):
     """Workers have too little memory, or live too short, for a shard."""
 
-    heals = "never"
+    heals: ClassVar[Heals] = "never"
 
 
 class StoreError(SomaflowError, OSError):
     """The label store, the ledger or a cell file is missing, torn or not what its record says."""
 
-    heals = "at once"
+    heals: ClassVar[Heals] = "at once"
 
 
 class OutputError(SomaflowError, OSError):
     """The output folder cannot be written: full, read-only or not a folder."""
 
-    heals = "later"  # once there is space again
+    heals: ClassVar[Heals] = "later"  # once there is space again
