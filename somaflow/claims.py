@@ -28,7 +28,7 @@ IfBusy = Literal["wait", "refuse"]
 
 _CLAIM_POLL_S = 0.2
 _STUDY_POLL_S = 1.0
-_FLOCK = "hhqqi"
+_LOOKS_BEFORE_REFUSAL = 3
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -108,35 +108,26 @@ def claim_study(
         yield
         return
     make_folder(paths.output)
-    with output_errors(paths.claim):
-        descriptor = os.open(paths.claim, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = _await_lock(paths, if_busy, while_waiting)
+    token = _CLAIMED.set(_CLAIMED.get() | {output})
     try:
-        while not _lock_byte(descriptor, 0):
-            holder = _read_holder(paths)
-            if if_busy == "refuse":
-                raise BusyError(_refusal(paths, holder))
-            while_waiting(holder)
-            time.sleep(_STUDY_POLL_S)
-        token = _CLAIMED.set(_CLAIMED.get() | {output})
-        try:
-            with _signed(paths, run):
-                yield
-        finally:
-            _CLAIMED.reset(token)
+        with _signed(paths, run):
+            yield
     finally:
+        _CLAIMED.reset(token)
         os.close(descriptor)
 
 
 def find_holder(paths: RunPaths) -> Holder | None:
     """Who is at work on a study, on any node; None if nobody is, or no lock can tell."""
-    try:
-        descriptor = os.open(paths.claim, os.O_RDONLY)
-    except OSError:
+    if not paths.claim.exists():
         return None
-    try:
-        return _read_holder(paths) if _is_locked(descriptor) else None
-    finally:
+    with suppress(OutputError):
+        descriptor = _lock_file(paths.claim)
+        if descriptor is None:
+            return _read_holder(paths)
         os.close(descriptor)
+    return None
 
 
 def refuse_if_busy(paths: RunPaths) -> None:
@@ -147,6 +138,20 @@ def refuse_if_busy(paths: RunPaths) -> None:
     """
     if (holder := find_holder(paths)) is not None:
         raise BusyError(_refusal(paths, holder))
+
+
+def _await_lock(paths: RunPaths, if_busy: IfBusy, while_waiting: Callable[[Holder], None]) -> int:
+    """The open, locked file; see `claim_study`."""
+    n_looks = 0
+    while (descriptor := _lock_file(paths.claim)) is None:
+        n_looks += 1
+        holder = _read_holder(paths)
+        if if_busy == "wait":
+            while_waiting(holder)
+        elif n_looks > _LOOKS_BEFORE_REFUSAL:  # who only looks has it for a moment, too
+            raise BusyError(_refusal(paths, holder))
+        time.sleep(_STUDY_POLL_S if if_busy == "wait" else _CLAIM_POLL_S)
+    return descriptor
 
 
 def _refusal(paths: RunPaths, holder: Holder) -> str:
@@ -184,8 +189,9 @@ def _lock_byte(descriptor: int, byte: int) -> bool:
     """Locks one byte for this open file, not for its process, whose threads are many."""
     if not hasattr(fcntl, "F_OFD_SETLK"):  # not Linux
         return True
+    wish = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
     try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _wish(byte))
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wish)
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             return False
@@ -194,17 +200,29 @@ def _lock_byte(descriptor: int, byte: int) -> bool:
     return True
 
 
-def _is_locked(descriptor: int) -> bool:
-    """Whether the first byte is; asking takes no lock, so nobody is refused because of it."""
-    if not hasattr(fcntl, "F_OFD_GETLK"):
-        return False
+def _lock_file(path: Path) -> int | None:
+    """Opens and locks a file; None if another has it locked. Closing gives it back.
+
+    It is opened for reading if that will do, since a file that is open for writing keeps a disk
+    from being made read-only; NFS locks only what is open for writing.
+
+    Raises:
+        OutputError: if the file cannot be made.
+    """
+    with output_errors(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
     try:
-        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _wish(0))
-    except OSError:
-        return False
-    return struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK
-
-
-def _wish(byte: int) -> bytes:
-    """What to lock, as fcntl wants it: struct flock."""
-    return struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            return descriptor  # a file system without locks
+        os.close(descriptor)
+        with output_errors(path):
+            descriptor = os.open(path, os.O_RDWR)
+        if not _lock_byte(descriptor, 0):
+            os.close(descriptor)
+            return None
+    return descriptor
