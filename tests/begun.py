@@ -9,6 +9,7 @@ import yaml
 
 from somaflow.experiments.jobs import Job, recipe_job
 from somaflow.experiments.plan import plan_trainings
+from somaflow.experiments.results import Results, write_results
 from somaflow.files import write_text
 from somaflow.inference import infer_shard
 from somaflow.inventory import find_prepared, labelled_tiles, read_tiles
@@ -85,6 +86,15 @@ def train(study: Study, job: Job, until_epoch: int | None = None) -> None:
         job.folder, prepared.tiles, prepared.folder, job.train_ids, job.val_ids, job.base,
         job.planned.settings, device="cpu", report=look, stop=stop,
     )  # fmt: skip
+
+
+def add_page(study: Study, name: str, *words: str) -> None:
+    """The current page of an experiment, as its flow would leave it."""
+    results = Results(f"{name} of {study.name}")
+    for part in words:
+        results.add_words(part)
+    write_results(results, study.paths.experiment(name, "key"))
+    study.paths.write_current(study.paths.current_experiment(name), b"key\n")
 
 
 def make_older(path: Path, days: float) -> None:

@@ -9,15 +9,14 @@ import pytest
 import yaml
 
 from somaflow.errors import StudyError, TrainingStopped
-from somaflow.experiments.results import Results, write_results
 from somaflow.files import write_bytes
 from somaflow.paths import DONORS
 from somaflow.stages import note_stages, stages_of
-from somaflow.study import Study, load_study
+from somaflow.study import load_study
 from somaflow.synthetic import write_study as write_synthetic
 from somaflow.training.stopping import LOCK_NAME, hold_folder
 from somaflow.unfinished import Unfinished, find_studies, find_unfinished, inputs_changed
-from tests.begun import DAY_S, first_job, make_older, prepare, segment, train, write_study
+from tests.begun import DAY_S, add_page, first_job, make_older, prepare, segment, train, write_study
 
 SHARDS = (0, 1, 2)
 
@@ -25,15 +24,6 @@ SHARDS = (0, 1, 2)
 def told(path: Path, **arguments: float) -> list[tuple[str, str]]:
     """Flow and reason of all that is unfinished."""
     return [(one.flow, one.reason) for one in find_unfinished(path, **arguments)]
-
-
-def add_page(study: Study, name: str, *words: str) -> None:
-    """The current page of an experiment, as its flow would leave it."""
-    results = Results(f"{name} of {study.name}")
-    for part in words:
-        results.add_words(part)
-    write_results(results, study.paths.experiment(name, "key"))
-    study.paths.write_current(study.paths.current_experiment(name), b"key\n")
 
 
 @pytest.fixture
