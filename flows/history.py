@@ -66,17 +66,18 @@ class History:
         own = {path, output}
         return [run for run in self._runs if own & self._places(run.parameters.get("study"))]
 
+    def latest(self, runs: Collection[FlowRun]) -> FlowRun | None:
+        """The one of the runs that was the last to end."""
+        return max((run for run in runs if not is_alive(run)), key=ended_at, default=None)
+
     def find_alive(self, runs: Collection[FlowRun]) -> FlowRun | None:
         """One of the runs that is at work, or that will be before long."""
-        alive = (run for run in runs if run.state_type in _ALIVE)
-        return next((run for run in alive if _expected(run) < self._soon), None)
+        return next((run for run in runs if is_alive(run) and _expected(run) < self._soon), None)
 
     def of_flows(self, runs: Collection[FlowRun], flows: Collection[str]) -> list[FlowRun]:
         """Those of the runs that have ended and are of one of the flows, in the same order."""
         return [
-            run
-            for run in runs
-            if run.state_type not in _ALIVE and self._flow_of.get(run.flow_id) in flows
+            run for run in runs if not is_alive(run) and self._flow_of.get(run.flow_id) in flows
         ]
 
     def _places(self, study: Any) -> set[Path]:
@@ -84,6 +85,11 @@ class History:
         if isinstance(study, dict):
             return {Path(str(study["output"]))} if "output" in study else set()
         return self._places_of_file(study) if isinstance(study, str) else set()
+
+
+def is_alive(run: FlowRun) -> bool:
+    """Whether a run is at work or to come."""
+    return run.state_type in _ALIVE
 
 
 def ended_at(run: FlowRun) -> float:

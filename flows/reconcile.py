@@ -17,7 +17,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 
-from flows.history import History, ended_at
+from flows.history import History, ended_at, is_alive
 from somaflow.claims import find_holder
 from somaflow.errors import StudyError
 from somaflow.failures import read_cause
@@ -175,13 +175,15 @@ class _Repair:
             deployment = self._client.read_deployment_by_name(name)
         except ObjectNotFound:
             return f"not started: there is no deployment {name}; deploy it (`prefect deploy --all`)"
-        newest = str(runs[0].id) if runs else "first"
+        latest = self._history.latest(runs)
         run = self._client.create_flow_run_from_deployment(
             deployment.id,
             parameters={"study": str(self._path), **one.parameters},
-            idempotency_key=f"{self._digest(one)}-{newest}",
+            idempotency_key=f"{self._digest(one)}-{latest.id if latest else 'first'}",
             tags=[TAG],
         )
+        if not is_alive(run):
+            return f"not started: run {run.name!r} was started for just this, and has ended"
         return f"started {name} (run {run.id})"
 
     def _digest(self, one: Unfinished) -> str:

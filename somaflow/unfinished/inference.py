@@ -36,7 +36,7 @@ def read_ledgers(study: Study) -> list[Ledger]:
     paths = study.paths
     newest: dict[str, str] = {}
     for key in sorted(paths.inference_keys(), key=lambda key: paths.plan(key).stat().st_mtime):
-        newest[str(read_run(paths, key)["recipe_name"])] = key
+        newest[str(read_run(paths, key).get("recipe_name"))] = key
     wanted = {name: newest[name] for name in study.inference_recipes if name in newest}
     return [_read_ledger(paths, name, key) for name, key in wanted.items()]
 

@@ -15,6 +15,7 @@ from somaflow.donors.inputs import NOT_WHOLE
 from somaflow.errors import SomaflowError, StudyError
 from somaflow.inventory import find_prepared, labelled_tiles, read_tiles
 from somaflow.paths import DONORS
+from somaflow.preparation import is_prepared
 from somaflow.stages import STAGES, read_stages, stages_of
 from somaflow.study import Study, load_study
 from somaflow.unfinished.experiments import current_page, find_cut_trainings, find_failed_runs
@@ -72,9 +73,10 @@ def _told(flow: str, look: Callable[[], Iterator[Unfinished]]) -> list[Unfinishe
 
 
 def _look_at_preparation(study: Study) -> Iterator[Unfinished]:
-    # With a key a folder is there already: then labels or splits have changed since, which is
-    # for the user to say.
-    if _has_labelled(study) and not any(study.paths.prepared("").glob("*")):
+    # Where a whole folder of another key is there, labels or splits have changed since: that the
+    # study is to follow them is for its user to say.
+    folders = study.paths.prepared("").glob("*")
+    if _has_labelled(study) and not any(is_prepared(folder) for folder in folders):
         yield Unfinished(_PREPARE, "its labelled tiles are not split and prepared yet")
 
 
