@@ -10,7 +10,7 @@ import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from flows.server import (
     START_LIMIT_S,
@@ -21,6 +21,7 @@ from flows.server import (
     starting_server,
 )
 from infra.specs import LOOPBACK, LocalSite, SlurmSite, load_site
+from somaflow.claims import IfBusy, refuse_if_busy
 from somaflow.errors import SomaflowError
 from somaflow.ledger import is_complete
 from somaflow.pending import find_pending
@@ -37,6 +38,8 @@ FLOWS = {
     "e5-donors": "flows.e5_donors:e5_donors",
     "study": "flows.study:study",
 }
+# Of a study, one run of these at a time.
+_SEGMENTING = ("e5-inference", "study")
 
 
 def main(arguments: list[str]) -> int:
@@ -46,8 +49,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("study", type=Path)
     parser.add_argument("--site", default="laptop")
     parser.add_argument("--retry-quarantined", action="store_true")
+    parser.add_argument("--if-busy", choices=get_args(IfBusy), help="only e5-inference and study")
     parser.add_argument("--await-server", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.if_busy is not None and options.flow not in _SEGMENTING:
+        parser.error(f"--if-busy is for {' and '.join(_SEGMENTING)}, not for {options.flow}")
     try:
         return _run(options, arguments)
     except ServerGoneError as error:
@@ -60,10 +66,14 @@ def main(arguments: list[str]) -> int:
 
 def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     study = load_study(options.study)
+    if options.if_busy == "refuse":
+        refuse_if_busy(study.paths)  # before a server is started for nothing
     if is_configured():
         parameters: dict[str, Any] = {"study": study, "site": options.site}
         if options.retry_quarantined:
             parameters["retry_quarantined"] = True
+        if options.if_busy is not None:
+            parameters["if_busy"] = options.if_busy
         module, name = FLOWS[options.flow].split(":")
         flow = getattr(import_module(module), name)
         if options.await_server:

@@ -10,14 +10,14 @@ from flows.naming import named
 from flows.pages import experiment_key, publish
 from flows.scoring import recipe_key, score_recipes
 from flows.sites import dask_runner
-from flows.trainings import Job, Trained, make_job, raise_failures, run_jobs
+from flows.trainings import Trained, raise_failures, run_jobs
 from somaflow.errors import StudyError
 from somaflow.evaluation.pooling import add_overall, pooled_metrics
 from somaflow.experiments.budgets import BudgetRun, plan_budgets
+from somaflow.experiments.jobs import budget_job
 from somaflow.experiments.pages import describe_budgets
-from somaflow.experiments.plan import PlannedTraining
 from somaflow.experiments.repeats import budget_curve, budget_gains
-from somaflow.inventory import Prepared, find_prepared
+from somaflow.inventory import find_prepared
 from somaflow.recipes import Recipe, TrainingSettings
 from somaflow.settings import FineTuning, LabelBudgets
 from somaflow.study import Study
@@ -45,7 +45,7 @@ def e2_label_budget(study: Study, site: str = "laptop") -> dict[str, Any]:
     base = study.recipe(tuning.base)
     runs = plan_budgets(study.label_budgets or LabelBudgets(), prepared.tiles, study.seed)
     jobs = {
-        run.name: _make_job(study, prepared, run, base, tuning)
+        run.name: budget_job(study, prepared, run, base, tuning)
         for run in runs
         if run.same_as is None
     }
@@ -72,26 +72,6 @@ def e2_label_budget(study: Study, site: str = "laptop") -> dict[str, Any]:
     folder = publish(study, NAME, experiment_key(study, NAME, evaluations=keys), results)
     raise_failures(failures, "run(s)", len(jobs))
     return {"evaluations": keys, "folder": folder}
-
-
-def _make_job(
-    study: Study,
-    prepared: Prepared,
-    run: BudgetRun,
-    base: Recipe,
-    tuning: FineTuning,
-) -> Job:
-    """A training on the run's tiles that takes as many steps as one on all of them."""
-    settings = tuning.settings.model_copy(
-        update={
-            "seed": run.repeat,
-            "images_per_epoch": tuning.settings.images_per_epoch
-            or int((prepared.tiles.split == "train").sum()),
-        }
-    )
-    planned = PlannedTraining(run.name, "budget", run.repeat, None, None, settings)
-    val_ids = prepared.tiles.tile_id[prepared.tiles.split == "val"].astype(str).sort_values()
-    return make_job(study, prepared, planned, run.train_ids, list(val_ids), base)
 
 
 def _as_recipe(base: Recipe, tuning: FineTuning, name: str, path: str, sha256: str) -> Recipe:

@@ -7,6 +7,8 @@ from prefect import flow, get_run_logger
 
 from flows.naming import named
 from flows.server import await_server
+from flows.turns import study_to_itself
+from somaflow.claims import IfBusy
 from somaflow.errors import InferenceError
 from somaflow.ledger import read_records
 from somaflow.pending import Pending, find_pending
@@ -16,7 +18,10 @@ from tasks.reporting import show_lines, show_table
 
 @flow(name="e5-inference", flow_run_name=named("segment all of"))
 def e5_inference(
-    study: Study, site: str = "laptop", retry_quarantined: bool = False
+    study: Study,
+    site: str = "laptop",
+    retry_quarantined: bool = False,
+    if_busy: IfBusy = "wait",
 ) -> dict[str, Any]:
     """Segments all usable tiles with the study's inference recipes; finished shards are kept.
 
@@ -24,7 +29,13 @@ def e5_inference(
         study: The study, or the path of its YAML file.
         site: Where tasks run.
         retry_quarantined: Try tiles again that an earlier run set aside.
+        if_busy: If another run segments this study now: wait until that has ended, or refuse.
     """
+    with study_to_itself(study, if_busy):
+        return _segment(study, site, retry_quarantined)
+
+
+def _segment(study: Study, site: str, retry_quarantined: bool) -> dict[str, Any]:
     pending = [
         find_pending(study, recipe_name, retry_quarantined)
         for recipe_name in study.inference_recipes

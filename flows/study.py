@@ -15,12 +15,24 @@ from flows.e5_inference import e5_inference
 from flows.naming import named
 from flows.pages import publish_report
 from flows.sites import abandon_work, shared_runner
+from flows.turns import study_to_itself
+from somaflow.claims import IfBusy
 from somaflow.errors import DeviceError, ExperimentError, OutputError, SiteError
+from somaflow.stages import note_stages, stages_of
 from somaflow.study import Study
+
+_STAGES: dict[str, Flow[..., Any]] = {
+    "e1-recipes": e1_recipes,
+    "e2-label-budget": e2_label_budget,
+    "e3-gating": e3_gating,
+    "e4-thresholds": e4_thresholds,
+    "e5-inference": e5_inference,
+    "e5-donors": e5_donors,
+}
 
 
 @flow(name="study", flow_run_name=named("study"))
-def study(study: Study, site: str = "laptop") -> dict[str, Any]:
+def study(study: Study, site: str = "laptop", if_busy: IfBusy = "wait") -> dict[str, Any]:
     """Runs every stage that the study has a part for; what depends on a failed one says so.
 
     A failed experiment does not keep all tiles from being segmented, unless its recipe is needed.
@@ -28,17 +40,17 @@ def study(study: Study, site: str = "laptop") -> dict[str, Any]:
     Args:
         study: The study, or the path of its YAML file.
         site: Where tasks run.
+        if_busy: If another run segments this study now: wait until that has ended, or refuse.
     """
-    with shared_runner(site, study.output):
+    with study_to_itself(study, if_busy), shared_runner(site, study.output):
         return _run_stages(study, site)
 
 
 def _run_stages(study: Study, site: str) -> dict[str, Any]:
+    note_stages(study.paths, stages_of(study, has_labelled=True))
     done: dict[str, Any] = {"e0-prepare": e0_prepare(study, site)}
-    stages: dict[str, Flow[..., Any]] = {}
-    if done["e0-prepare"]["labelled"]:
-        stages = _experiments(study)
-    stages |= {"e5-inference": e5_inference, "e5-donors": e5_donors}
+    names = stages_of(study, has_labelled=bool(done["e0-prepare"]["labelled"]))
+    stages = {name: _STAGES[name] for name in names if name not in done}
     failures = []
     limit_s = None if study.stage_limit_hours is None else 3600 * study.stage_limit_hours
     for name, stage in stages.items():
@@ -50,27 +62,16 @@ def _run_stages(study: Study, site: str) -> dict[str, Any]:
             abandon_work(f"{name} took too long")
             get_run_logger().error("%s took too long", name)
             failures.append(
-                f"{name}: took longer than stage_limit_hours ({study.stage_limit_hours:g}); raise "
-                "it in the study file, or run again: what is finished is kept"
+                f"{name}: TimeoutError: took longer than stage_limit_hours "
+                f"({study.stage_limit_hours:g}); raise it in the study file, or run again: what is "
+                "finished is kept"
             )
         except Exception as error:  # noqa: BLE001 - listed, and this flow fails with the list
             get_run_logger().error("%s failed: %s", name, error)
-            failures.append(f"{name}: {error}")
+            failures.append(f"{name}: {type(error).__name__}: {error}")
     if "e5-donors" not in done:
         publish_report(study)  # of what there is: the donors' flow would have made it
     if failures:
         heading = f"{len(failures)} of {len(stages) + 1} stages failed, the others are done:"
         raise ExperimentError("\n".join([heading, *failures]))
     return done
-
-
-def _experiments(study: Study) -> dict[str, Flow[..., Any]]:
-    """The experiments on labelled tiles that the study file has a part for."""
-    stages: dict[str, Flow[..., Any]] = {"e1-recipes": e1_recipes}
-    if study.label_budgets is not None:
-        stages["e2-label-budget"] = e2_label_budget
-    if study.gating is not None:
-        stages["e3-gating"] = e3_gating
-    if study.thresholds is not None:
-        stages["e4-thresholds"] = e4_thresholds
-    return stages

@@ -1,63 +1,25 @@
 """Many trainings over the workers of a site: finished ones are looked up, failures counted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from prefect.futures import PrefectFuture, as_completed
 
 from flows.sites import Runner
 from somaflow.errors import ExperimentError
-from somaflow.experiments.plan import PlannedTraining, training_tiles
+from somaflow.experiments.jobs import Job, recipe_job, started_from
+from somaflow.experiments.plan import PlannedTraining
 from somaflow.inventory import Prepared
 from somaflow.recipes import Recipe
-from somaflow.segmenter import weights_sha256
 from somaflow.settings import FineTuning
 from somaflow.study import Study
-from somaflow.training import is_trained, read_training, training_key
+from somaflow.training import read_training
 from tasks.caching import keyed
 from tasks.reporting import Progress
 from tasks.training import train_recipe
 
-
-@dataclass(frozen=True)
-class Job:
-    """One training to do: what it is called, on what it is trained, from which weights."""
-
-    name: str
-    train_ids: tuple[str, ...]
-    val_ids: tuple[str, ...]
-    base: Recipe
-    planned: PlannedTraining
-    key: str
-    folder: Path
-
-    @property
-    def is_done(self) -> bool:
-        """Whether its weights are there, whole."""
-        return is_trained(self.folder)
-
-
 Trained = dict[str, tuple[str, str]]
 """Path and sha256 of the best weights, by name of the training."""
-
-
-def make_job(
-    study: Study,
-    prepared: Prepared,
-    planned: PlannedTraining,
-    train_ids: Sequence[str],
-    val_ids: Sequence[str],
-    base: Recipe,
-) -> Job:
-    """The job of a planned training on these train and val tiles, starting from `base`."""
-    train_ids, val_ids = tuple(train_ids), tuple(val_ids)
-    key = training_key(
-        prepared.key, train_ids, val_ids, base, weights_sha256(base.model), planned.settings
-    )
-    folder = study.paths.checkpoint(key)
-    return Job(planned.name, train_ids, val_ids, base, planned, key, folder)
 
 
 def run_planned(
@@ -82,11 +44,7 @@ def run_planned(
             failures += [f"{plan.name}: {plan.start}, its start, failed" for plan in waiting]
             break
         waiting = [plan for plan in waiting if plan not in ready]
-        jobs = []
-        for plan in ready:
-            tiles = training_tiles(plan, prepared.tiles)
-            start = _start(plan, trained, base)
-            jobs.append(make_job(study, prepared, plan, tiles.train_ids, tiles.val_ids, start))
+        jobs = [recipe_job(study, prepared, plan, _start(plan, trained, base)) for plan in ready]
         found, failed = run_jobs(study, runner, prepared, jobs, tuning)
         trained |= found
         failures += failed
@@ -133,8 +91,7 @@ def _start(plan: PlannedTraining, trained: Mapping[str, tuple[str, str]], base: 
     """The recipe a training starts from: its weights, with the thresholds that val is scored by."""
     if plan.start is None:
         return base
-    path, sha256 = trained[plan.start]
-    return base.model_copy(update={"model": path, "model_sha256": sha256})
+    return started_from(base, *trained[plan.start])
 
 
 def _submit(

@@ -14,7 +14,7 @@ from distributed.utils import get_ip, get_ip_interface
 
 from infra.jobs import JobBoard
 from infra.specs import LOOPBACK, LocalSite, SlurmSite
-from somaflow.errors import SiteError
+from somaflow.errors import WrongSiteError
 from somaflow.files import make_folder
 
 JOB_NAME = "somaflow"
@@ -46,7 +46,7 @@ def scheduler_host(site: LocalSite | SlurmSite) -> str:
     """Address of this machine that the site's workers reach.
 
     Raises:
-        SiteError: if the site names a network interface that this machine does not have.
+        WrongSiteError: if the site names a network interface that this machine does not have.
     """
     if isinstance(site, LocalSite):
         return LOOPBACK
@@ -55,7 +55,7 @@ def scheduler_host(site: LocalSite | SlurmSite) -> str:
     try:
         return str(get_ip_interface(site.interface))
     except ValueError as error:
-        raise SiteError(
+        raise WrongSiteError(
             f"interface must be a network interface of this machine with an address, got "
             f"{site.interface!r} ({error})"
         ) from error
@@ -76,7 +76,7 @@ def runner_arguments(
         board: is told what becomes of each job.
 
     Raises:
-        SiteError: if jobs cannot be submitted from here.
+        WrongSiteError: if jobs cannot be submitted from here.
     """
     if isinstance(site, LocalSite):
         arguments = {
@@ -88,7 +88,7 @@ def runner_arguments(
         }
         return {"cluster_class": "distributed.LocalCluster", "cluster_kwargs": arguments}
     if shutil.which("sbatch") is None:
-        raise SiteError(
+        raise WrongSiteError(
             "a slurm site needs sbatch, found none on the PATH; run on a login node of the "
             "cluster, or with --site laptop"
         )

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 import somaflow
+from somaflow.claims import IfBusy
 from somaflow.errors import SomaflowError
 from somaflow.processes import run_child
 
@@ -96,10 +97,13 @@ def run(
     retry_quarantined: Annotated[
         bool, typer.Option("--retry-quarantined", help="Try tiles again that were set aside.")
     ] = False,
+    if_busy: Annotated[
+        IfBusy | None, typer.Option(help="If another run segments this study now.")
+    ] = None,
 ) -> None:
     """Runs a flow here, as its deployment would."""
     with _one_line_errors():
-        _run_flow(flow, study, site, retry_quarantined)
+        _run_flow(flow, study, site, retry_quarantined, if_busy)
         _show_results(study)
 
 
@@ -194,11 +198,15 @@ def _find_site_problems(study: Path, site: str) -> list[str]:
     return problems
 
 
-def _run_flow(flow: str, study: Path, site: str, retry_quarantined: bool) -> None:
+def _run_flow(
+    flow: str, study: Path, site: str, retry_quarantined: bool, if_busy: IfBusy | None = None
+) -> None:
     """Hands over to `python -m flows`: this room knows no orchestrator."""
     command = [sys.executable, "-m", "flows", flow, str(study), "--site", site]
     if retry_quarantined:
         command.append("--retry-quarantined")
+    if if_busy is not None:
+        command += ["--if-busy", if_busy]
     code = run_child(command, meanwhile=_import_results)
     if code:
         raise typer.Exit(code if code > 0 else 128 - code)  # as a shell says it for a signal

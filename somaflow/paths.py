@@ -50,6 +50,21 @@ class RunPaths:
         """Results that Prefect keeps for its task cache."""
         return self.output / "task-results"
 
+    @property
+    def claim(self) -> Path:
+        """An empty file that the run which segments the study locks."""
+        return self.output / "at-work.lock"
+
+    @property
+    def claim_holder(self) -> Path:
+        """Which run that is; counts only while the lock is held."""
+        return self.output / "at-work.json"
+
+    @property
+    def stages(self) -> Path:
+        """What the last run of the flow `study` set out to do."""
+        return self.output / "stages.json"
+
     def prepared(self, key: str) -> Path:
         """Cellpose-ready images and labels, a folder a split."""
         return self.output / "prepared" / key

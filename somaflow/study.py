@@ -27,6 +27,9 @@ from somaflow.settings import (
     is_made,
 )
 
+AS_RUN = "# As run by somaflow"
+"""How the copy of a study that a run leaves in its outputs begins."""
+
 _PATH_FIELDS = ("root", "donor_table", "file", "codebook", "expected_tiles")
 
 
@@ -229,7 +232,7 @@ def dump_study(study: Study) -> str:
     header = ", ".join(f"{name} {number}" for name, number in versions.items())
     content = {**make_stamp(STUDY), **study.model_dump(mode="json")}
     body = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    return f"# As run by somaflow {somaflow.__version__} ({header})\n{body}"
+    return f"{AS_RUN} {somaflow.__version__} ({header})\n{body}"
 
 
 def _recipes_of(grid: GateGrid | ThresholdGrid | None) -> list[str]:

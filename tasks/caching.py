@@ -7,24 +7,7 @@ from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 
 import somaflow
-from somaflow.errors import (
-    DeviceError,
-    LabelsError,
-    ModelError,
-    OutputError,
-    SchemaError,
-    SiteError,
-    TileError,
-    TrainingError,
-    TrainingStopped,
-    WorkerLimitError,
-)
-
-# Trying again at once cannot mend these; a person, or a later run, must.
-_FINAL_ERRORS = (
-    *(TileError, LabelsError, ModelError, DeviceError, OutputError),
-    *(SchemaError, TrainingError, TrainingStopped, SiteError, WorkerLimitError),
-)
+from somaflow.errors import SomaflowError
 
 
 def keyed(task: Task[Any, Any], key: str, results: Path, on_disk: bool) -> Task[Any, Any]:
@@ -54,8 +37,8 @@ def can_heal(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool
     """Whether a failed task is worth a retry; bad input and full disks are not."""
     try:
         state.result(raise_on_failure=True)
-    except _FINAL_ERRORS:
-        return False
+    except SomaflowError as error:
+        return error.heals == "at once"
     except Exception:  # noqa: BLE001 - the failure is the task's own and stays its state
         return True
     return False

@@ -136,3 +136,8 @@ def show_lines(key: str, heading: str, lines: list[str]) -> None:
     """Puts a list on the dashboard, a line an item."""
     items = "\n".join(f"- `{line}`" for line in lines)
     create_markdown_artifact(key=key, markdown=f"# {heading}\n\n{items}\n", description=heading)
+
+
+def show_page(key: str, heading: str, markdown: str) -> None:
+    """Puts a page of Markdown on the dashboard."""
+    create_markdown_artifact(key=key, markdown=markdown, description=heading)

@@ -1,15 +1,17 @@
-"""A shard belongs to one worker at a time, whatever process, thread or node it is on."""
+"""A shard belongs to one worker, a study to one run that segments it, wherever the others are."""
 
+import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from somaflow.claims import claim_shard
-from somaflow.errors import OutputError
+from somaflow.claims import Holder, claim_shard, claim_study, find_holder, refuse_if_busy
+from somaflow.errors import BusyError, OutputError
 from somaflow.paths import RunPaths
 from tests.conftest import REPOSITORY
 
@@ -91,3 +93,106 @@ def test_place_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None
     expected = pytest.raises(OutputError, match="a file stands where a folder must be")
     with expected, claim_shard(RunPaths(tmp_path), KEY, 0):
         pass
+
+
+STUDY_HOLDER = """
+import sys, time
+from pathlib import Path
+from somaflow.claims import claim_study
+from somaflow.paths import RunPaths
+with claim_study(RunPaths(Path(sys.argv[1])), "segment all of mine"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def wait_in_vain(holder: Holder) -> None:
+    raise GaveUp(str(holder))
+
+
+@pytest.fixture
+def other_run(paths: RunPaths) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that is at work on the study."""
+    command = [sys.executable, "-c", STUDY_HOLDER, str(paths.output)]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert b"held\n" == process.stdout.readline()
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_second_run_waits_and_is_told_for_whom(
+    paths: RunPaths, other_run: subprocess.Popen[bytes]
+) -> None:
+    """Name, process and machine of the run that is at work, and since when."""
+    words = f"run 'segment all of mine' \\(process {other_run.pid} on .+, since 2.+\\+00:00\\)"
+    with pytest.raises(GaveUp, match=words), claim_study(paths, "mine", "wait", wait_in_vain):
+        pass
+
+
+def test_second_run_is_refused_in_one_sentence(
+    paths: RunPaths, other_run: subprocess.Popen[bytes]
+) -> None:
+    """It says what must hold, who is at work, where, and what to do."""
+    words = "one run at a time segments a study, run 'segment all of mine' .+; wait for it or"
+    with pytest.raises(BusyError, match=words), claim_study(paths, "mine", "refuse"):
+        pass
+    with pytest.raises(BusyError, match=words):
+        refuse_if_busy(paths)
+
+
+def test_killed_run_gives_its_study_back(
+    paths: RunPaths, other_run: subprocess.Popen[bytes]
+) -> None:
+    """Kill -9 of the run at work lets the one that waits go on, though the note is still there."""
+    waited_for: list[int] = []
+
+    def kill(holder: Holder) -> None:
+        waited_for.append(holder.pid)
+        other_run.kill()
+        other_run.wait()
+
+    with claim_study(paths, "mine", "wait", kill):
+        assert [other_run.pid] == waited_for
+        found = find_holder(paths)
+        assert found is not None
+        assert ("mine", os.getpid()) == (found.run, found.pid)
+    assert find_holder(paths) is None
+
+
+def test_looking_at_a_claim_takes_nothing(
+    paths: RunPaths, other_run: subprocess.Popen[bytes]
+) -> None:
+    """Who is at work is known without a lock; a note that a killed run left is not believed."""
+    found = find_holder(paths)
+    assert found is not None
+    assert other_run.pid == found.pid
+    other_run.kill()
+    other_run.wait()
+    assert paths.claim_holder.exists()
+    assert find_holder(paths) is None
+    refuse_if_busy(paths)
+
+
+def test_run_within_a_run_does_not_wait_for_itself(paths: RunPaths) -> None:
+    """The flow `study` holds what its own e5-inference asks for; another thread has no part."""
+    refused: list[str] = []
+
+    def ask() -> None:
+        try:
+            with claim_study(paths, "other", "refuse"):
+                pass
+        except BusyError as error:
+            refused.append(str(error))
+
+    with claim_study(paths, "study"):
+        with claim_study(paths, "segment all", "refuse"):
+            pass
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+        found = find_holder(paths)
+    assert 1 == len(refused)
+    assert found is not None
+    assert "study" == found.run

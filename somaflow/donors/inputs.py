@@ -16,6 +16,10 @@ from somaflow.pending import find_pending
 from somaflow.study import Study
 from somaflow.traits import Traits, load_codebook, read_traits
 
+_NOT_ALL, _NONE = "shards are not segmented", "no tile is segmented yet"
+NOT_WHOLE = (_NOT_ALL, _NONE)
+"""What the page of donors says where they were made before all tiles were segmented."""
+
 
 def find_inferences(study: Study, problems: list[str]) -> dict[str, str]:
     """Key of the inference of each recipe of which something is committed.
@@ -39,11 +43,11 @@ def find_inferences(study: Study, problems: list[str]) -> dict[str, str]:
             continue
         n_shards = pending.inference.n_shards
         if len(pending.todo) == n_shards:
-            problems.append(f"{name}: no tile is segmented yet; run e5-inference")
+            problems.append(f"{name}: {_NONE}; run e5-inference")
             continue
         if pending.todo:
             problems.append(
-                f"{name}: {len(pending.todo)} of {n_shards} shards are not segmented, what follows "
+                f"{name}: {len(pending.todo)} of {n_shards} {_NOT_ALL}, what follows "
                 "is of the others; run e5-inference, then e5-donors again"
             )
         found[name] = pending.inference.key

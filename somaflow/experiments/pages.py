@@ -3,6 +3,7 @@
 Enters: finished tables and pictures. Leaves: `Results`. Whatever was chosen on val says so.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -22,6 +23,7 @@ from somaflow.recipes import Recipe
 from somaflow.tables import describe_scores, score_rows, text_rows
 
 _FEW_DONORS = 10
+_FAILED = "run(s) failed and are missing here:"
 _LEVEL_WORDS = {
     "donor": "Test tiles are of donors that no training and no choice has seen.",
     "image": "Splits are image-level: donors are unknown, so scores may be too good.",
@@ -286,10 +288,16 @@ def describe_thresholds(
     return results
 
 
+def listed_failures(page: str) -> list[str]:
+    """The failed runs that a page lists, a line each; empty if all of its experiment is done."""
+    match = re.search(rf"\*\*\d+ {re.escape(_FAILED)}\*\*\n\n((?:- `.*`\n?)+)", page)
+    return [] if match is None else [line[3:-1] for line in match[1].splitlines()]
+
+
 def _add_failures(results: Results, failures: Sequence[str]) -> None:
     if failures:
         listed = "\n".join(f"- `{line.splitlines()[0]}`" for line in failures)
-        results.add_words(f"**{len(failures)} run(s) failed and are missing here:**\n\n{listed}")
+        results.add_words(f"**{len(failures)} {_FAILED}**\n\n{listed}")
 
 
 def _last_split(scores: pd.DataFrame) -> str:

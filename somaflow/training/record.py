@@ -73,6 +73,12 @@ def read_training(folder: Path) -> TrainedModel:
     )
 
 
+def recorded_weights(folder: Path) -> tuple[Path, str] | None:
+    """Path and sha256 of the best weights as recorded, unchecked; None where there is no record."""
+    record = _read_record(Path(folder))
+    return None if record is None else (Path(folder) / BEST_NAME, record["files"][BEST_NAME])
+
+
 def find_training(folder: Path, training: str) -> TrainedModel | None:
     """The finished training of a folder, or None where it has to be trained.
 

@@ -19,6 +19,7 @@ from types import FrameType
 from somaflow.errors import TrainingError
 from somaflow.files import output_errors
 
+LOCK_NAME = "training.lock"
 _LOGGER = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 _LOCK_POLL_S = 0.2
@@ -148,6 +149,23 @@ def hold_folder(path: Path, check: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_training(folder: Path) -> bool:
+    """Whether a process, on any node, trains in the folder now; False where no lock can tell."""
+    try:
+        descriptor = os.open(Path(folder) / LOCK_NAME, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _wait_for_lock(descriptor: int, path: Path, check: Callable[[], None]) -> None:

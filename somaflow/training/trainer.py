@@ -30,11 +30,10 @@ from somaflow.training.schedule import (
     Schedule,
     make_schedule,
 )
-from somaflow.training.stopping import StopRequest, Watch, hold_folder, listen
+from somaflow.training.stopping import LOCK_NAME, StopRequest, Watch, hold_folder, listen
 from somaflow.training.validation import Validation
 
 CHECKPOINT_EVERY_S = 180.0
-_LOCK_NAME = "training.lock"
 _CELLPOSE_SAM_CROP_PX = 256
 _NAMES_SHOWN = 5
 # Of a recipe, what does not shape how val is scored; how tiles are shown is in the settings.
@@ -141,7 +140,7 @@ def train_model(
     make_folder(plan.folder)
     with listen(stop or StopRequest()) as request:
         watch = Watch(request, deadline)
-        with hold_folder(plan.folder / _LOCK_NAME, lambda: _refuse_if_asked(plan, watch)):
+        with hold_folder(plan.folder / LOCK_NAME, lambda: _refuse_if_asked(plan, watch)):
             # Another process may have finished it meanwhile.
             if (trained := find_training(plan.folder, plan.training)) is not None:
                 return trained

@@ -26,9 +26,9 @@ def test_stage_over_its_limit_is_ended_and_its_dependants_say_why(
     assert done.returncode == 1
     words = done.stderr.split("somaflow: ")[-1]
     assert "3 of 4 stages failed" in words
-    assert "e1-recipes: took longer than stage_limit_hours (0.008)" in words
-    assert "e5-inference: recipe must be one of baseline, got 'generic'" in words
-    assert "e5-donors: recipe must be one of baseline, got 'generic'" in words
+    assert "e1-recipes: TimeoutError: took longer than stage_limit_hours (0.008)" in words
+    assert "e5-inference: StudyError: recipe must be one of baseline, got 'generic'" in words
+    assert "e5-donors: StudyError: recipe must be one of baseline, got 'generic'" in words
     assert "run the flow that makes it first" in words
     told = somaflow("status", study).stdout
     assert "0 done, 1 not finished" in told
