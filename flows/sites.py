@@ -26,8 +26,10 @@ from infra.jobs import JobBoard, JobWatch
 from infra.specs import SlurmSite, load_site
 from somaflow.clocks import JumpBack
 from somaflow.errors import SiteError
+from tasks.privacy import hide, known_codes
 from tasks.workers import (
     CLOCK_LIMIT_S,
+    KeepsDonorsPrivate,
     KnowsItsEnd,
     LeavesWhenClockJumps,
     StopTrainings,
@@ -47,7 +49,7 @@ class Runner:
 
     def __init__(self, site: str, output: Path, most_workers: int | None, stack: ExitStack) -> None:
         """Starts nothing yet; made by `dask_runner`."""
-        self.site = site
+        self.site, self._output = site, output
         self._spec = load_site(site)
         self._board = JobBoard()
         self._arguments = runner_arguments(self._spec, output, most_workers, self._board)
@@ -148,6 +150,7 @@ class Runner:
         logging.getLogger("distributed.nanny").setLevel(logging.ERROR)
         with dask.config.set(DASK_CONFIG), DaskTaskRunner(**self._arguments) as runner:
             client: Client = runner.client
+            client.register_plugin(KeepsDonorsPrivate(self._output, known_codes(self._output)))
             client.register_plugin(StopTrainings())
             client.register_plugin(KnowsItsEnd())
             client.register_plugin(LeavesWhenClockJumps())
@@ -211,7 +214,7 @@ def _mark_crashed(task_run_id: UUID, why: str) -> None:
     """Ends a task run whose worker died: it cannot say so itself, and would stay Running."""
     try:
         with get_client(sync_client=True) as client:
-            client.set_task_run_state(task_run_id, Crashed(message=why), force=True)
+            client.set_task_run_state(task_run_id, Crashed(message=hide(why)), force=True)
     except PrefectHTTPStatusError as error:
         if error.response.status_code != _NOT_FOUND:
             raise

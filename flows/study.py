@@ -17,9 +17,11 @@ from flows.pages import publish_report
 from flows.sites import abandon_work, shared_runner
 from somaflow.errors import DeviceError, ExperimentError, OutputError, SiteError
 from somaflow.study import Study
+from tasks.privacy import private
 
 
 @flow(name="study", flow_run_name=named("study"))
+@private
 def study(study: Study, site: str = "laptop") -> dict[str, Any]:
     """Runs every stage that the study has a part for; what depends on a failed one says so.
 

@@ -1,7 +1,8 @@
 """Files and folders that are whole or absent: temporary name, fsync, rename, fsync of the folder.
 
 Nothing else in somaflow opens an output file for writing. A process killed at any moment leaves at
-most a temporary, which ``sweep_temporaries`` removes at the next start.
+most a temporary, which ``sweep_temporaries`` removes at the next start. Whose they are is the
+process's umask, which every entry point takes by ``take_umask``: the owner's alone.
 """
 
 import errno
@@ -11,16 +12,17 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from somaflow.errors import OutputError
+from somaflow.errors import OutputError, StudyError
 from somaflow.processes import is_alive
 
 # One marker for every temporary, so that a sweep can never mistake a result for one.
 _MARK = ".somaflow-tmp-"
 _FOREIGN_TEMPORARY_AGE_S = 86_400
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _WRITE_HINTS = {
     errno.ENOSPC: "the disk is full; free space and run again, finished work is kept",
     errno.EDQUOT: "the disk quota is used up; free space and run again, finished work is kept",
@@ -31,6 +33,39 @@ _WRITE_HINTS = {
     errno.EEXIST: "a file stands where a folder must be; move it or choose another output folder",
     errno.ENOTEMPTY: "another process has just written it; run again",
 }
+
+
+UMASK = "SOMAFLOW_UMASK"
+"""Environment variable: which permissions files are made without, as `umask` takes it."""
+_OWNER_ALONE = 0o077
+
+
+def read_umask() -> int:
+    """The umask that this environment asks for; by default what is made is its owner's alone.
+
+    Raises:
+        StudyError: if SOMAFLOW_UMASK is no umask under which the owner may read and write.
+    """
+    text = os.environ.get(UMASK, "") or f"{_OWNER_ALONE:o}"
+    try:
+        umask = int(text, 8)
+    except ValueError:
+        umask = -1
+    if not 0 <= umask <= _OWNER_ALONE:
+        raise StudyError(
+            f"{UMASK} must be a umask of three octal digits that leaves the owner everything, such "
+            f"as 077 (the owner alone), 027 (a group reads) or 007 (a group writes), got {text!r}"
+        )
+    return umask
+
+
+def take_umask() -> None:
+    """Has this process, and those that it starts, make files as `read_umask` says.
+
+    Raises:
+        StudyError: if SOMAFLOW_UMASK is none.
+    """
+    os.umask(read_umask())
 
 
 @contextmanager
@@ -82,6 +117,24 @@ def write_bytes(path: Path, content: bytes) -> str:
 def write_text(path: Path, content: str) -> str:
     """Writes UTF-8 `content` to `path`, whole or not at all, and returns its sha256 as hex."""
     return write_bytes(path, content.encode())
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Writes a file that is never replaced: of several writers at once, one is the first.
+
+    Raises:
+        OutputError: if the disk is full, read-only or forbidden.
+    """
+    make_folder(path.parent)
+    temporary = _name_temporary(path)
+    with output_errors(path):
+        try:
+            _write_synced(temporary, content)
+            with suppress(FileExistsError):
+                _link(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
@@ -152,6 +205,15 @@ def _write_synced(path: Path, content: bytes) -> None:
         handle.write(content)
         handle.flush()
         os.fsync(handle.fileno())
+
+
+def _link(source: Path, path: Path) -> None:
+    try:
+        os.link(source, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        source.replace(path)  # a file system without links: the last writer wins
 
 
 def _is_orphan(path: Path) -> bool:

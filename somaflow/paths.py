@@ -48,6 +48,16 @@ class RunPaths:
         """Results that Prefect keeps for its task cache."""
         return self.output / "task-results"
 
+    @property
+    def code_secret(self) -> Path:
+        """What the codes of donors are keyed by; never to leave this folder."""
+        return self.output / "donor-codes" / "secret"
+
+    @property
+    def donor_codes(self) -> Path:
+        """Code and id of every donor."""
+        return self.output / "donor-codes" / "codes.tsv"
+
     def prepared(self, key: str) -> Path:
         """Cellpose-ready images and labels, a folder a split."""
         return self.output / "prepared" / key

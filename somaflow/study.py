@@ -112,6 +112,9 @@ class Study(_Settings):
     conclusions about donors are more reliable with `inference_recipe`."""
     donor_statistics: DonorStatistics = DonorStatistics()
     """Phenotypes, traits and resamples of e5-donors."""
+    show_donors: bool = False
+    """Let ids of donors and values of traits go to the dashboard and the logs of runs. Otherwise a
+    donor is shown there by a code; files in the study's own folder hold the ids in any case."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """`auto` uses a GPU where there is one; `cuda` fails where there is none."""
     bad_tiles: Literal["quarantine", "fail"] = "quarantine"

@@ -12,6 +12,7 @@ from somaflow.paths import RunPaths
 from somaflow.settings import DonorStatistics
 from somaflow.traits import Traits
 from tasks.caching import can_heal
+from tasks.privacy import discreet
 
 
 @task(
@@ -20,6 +21,7 @@ from tasks.caching import can_heal
     retry_delay_seconds=5,
     retry_condition_fn=can_heal,
 )
+@discreet
 def measure_tiles(
     tiles: pd.DataFrame, pixel_offset: int, target: Path, number: int, n_parts: int
 ) -> int:
@@ -33,6 +35,7 @@ def measure_tiles(
     retry_delay_seconds=5,
     retry_condition_fn=can_heal,
 )
+@discreet
 def measure_features(
     output: Path,
     recipe: str,
@@ -57,6 +60,7 @@ def measure_features(
 
 
 @task(task_run_name="statistics of donors", retries=1, retry_condition_fn=can_heal)
+@discreet
 def analyse(
     output: Path,
     features: Mapping[str, Path],
