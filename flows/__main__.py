@@ -22,6 +22,7 @@ from flows.server import (
 )
 from infra.specs import LOOPBACK, LocalSite, SlurmSite, load_site
 from somaflow.errors import SomaflowError
+from somaflow.files import take_umask
 from somaflow.ledger import is_complete
 from somaflow.pending import find_pending
 from somaflow.processes import run_child
@@ -49,6 +50,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--await-server", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     try:
+        take_umask()  # the server that is started here keeps its database in the study's outputs
         return _run(options, arguments)
     except ServerGoneError as error:
         print(f"somaflow: {error}", file=sys.stderr, flush=True)

@@ -15,7 +15,7 @@ from distributed.utils import get_ip, get_ip_interface
 from infra.jobs import JobBoard
 from infra.specs import LOOPBACK, LocalSite, SlurmSite
 from somaflow.errors import SiteError
-from somaflow.files import make_folder
+from somaflow.files import make_folder, read_umask
 
 JOB_NAME = "somaflow"
 # Dask has workers give freed memory back at once. Every temporary array is then mapped anew, and
@@ -136,7 +136,7 @@ def _slurm_arguments(site: SlurmSite, log_folder: Path) -> dict[str, Any]:
         "memory": f"{site.memory_gb}GiB",  # as SLURM counts them
         "walltime": site.walltime,
         "job_extra_directives": _directives(site),
-        "job_script_prologue": [_AS_EXPORT, _LOG_EXPORT, *site.setup],
+        "job_script_prologue": [f"umask {read_umask():04o}", _AS_EXPORT, _LOG_EXPORT, *site.setup],
         "log_directory": str(log_folder),
         "local_directory": site.scratch,
         "python": site.python,

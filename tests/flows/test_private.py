@@ -13,6 +13,7 @@ import yaml
 
 from somaflow.paths import RunPaths
 from tests.conftest import REPOSITORY
+from tests.permissions import open_to_others
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.long]
 WORD, NUMBER = "hush-hush", "77.125"
@@ -105,6 +106,7 @@ def test_server_is_told_no_donor_and_no_trait(study: Path) -> None:
     paths = RunPaths(study.parent / "output")
     codes = pd.read_csv(paths.donor_codes, sep="\t", dtype=str)
     assert {"00900001", "90000002", "900005", "00900077"} <= set(codes.donor)
+    assert [] == open_to_others(paths.output), "with the server's own database and its log"
     (report,) = paths.output.glob("reports/*/report.html")
     assert "90000002" in report.read_text()
 
