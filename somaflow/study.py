@@ -26,7 +26,7 @@ from somaflow.settings import (
     is_made,
 )
 
-_PATH_FIELDS = ("root", "donor_table", "file", "codebook", "expected_tiles")
+_PATH_FIELDS = ("root", "also_in", "donor_table", "file", "codebook", "expected_tiles")
 
 
 class _Settings(BaseModel):
@@ -41,6 +41,9 @@ class TileSource(_Settings):
     layout: Literal["rosmap", "flat", "manifest"] = "rosmap"
     """`rosmap`: marker/marker/donor/region folders; `flat`: gfap_1.tiff + gfap_1_marker.tiff;
     `manifest`: a CSV that names each file."""
+    also_in: list[Path] = []
+    """Further folders that tiles may really lie in. A tile that a link, or `..` in a manifest, has
+    outside of `root` is refused unless its folder, or one above it, is named here."""
     donor_table: Path | None = None
     """CSV with columns tile_id,donor, for layouts whose names do not tell the donor."""
     pixel_offset: int = Field(default=0, ge=0)
@@ -279,6 +282,8 @@ def _resolve_model(recipe: Any, folder: Path) -> Any:
 
 
 def _absolute(value: Any, folder: Path) -> Any:
+    if isinstance(value, list):
+        return [_absolute(item, folder) for item in value]
     if not isinstance(value, str) or not value:
         return value
     return str((folder / Path(value).expanduser()).resolve())

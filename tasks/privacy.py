@@ -123,9 +123,9 @@ def _hide_error(error: Exception) -> Exception:
             _hide_texts(one)
             waiting += [other for other in (one.__cause__, one.__context__) if other is not None]
     if (text := hide(str(error))) != str(error):
-        return RuntimeError(f"{type(error).__name__}: {text}\n({note})")
+        return RuntimeError(f"{type(error).__name__}: {text} ({note})")
     if note and len(error.args) == 1:
-        error.args = (f"{error.args[0]}\n({note})",)
+        error.args = (f"{error.args[0]} ({note})",)
     return error
 
 
@@ -152,7 +152,7 @@ def _watch_log_records() -> None:
             return record  # its handlers say what is wrong with it
         record.msg, record.args = hide(message), ()
         if record.levelno >= logging.WARNING and (note := note_on(message)):
-            record.msg += f"\n({note})"
+            record.msg += f" ({note})"
         if record.exc_info:
             record.exc_text = hide(logging.Formatter().formatException(record.exc_info))
         return record

@@ -14,6 +14,7 @@ import yaml
 from somaflow.errors import StudyError
 from somaflow.study import Study, TileSource
 from somaflow.tiles.folders import list_folder
+from somaflow.tiles.places import Places
 from somaflow.tiles.table import KNOWN_MARKERS, MARKERS_WITHOUT_CELL_BODIES
 from somaflow.traits import load_codebook
 from somaflow.traits.sheets import Sheet, read_sheet
@@ -56,19 +57,19 @@ def find_trait_cells(study: Study) -> set[str]:
 def _names_of_source(source: TileSource) -> set[str]:
     names = _column(source.donor_table, "donor")
     if source.layout == "rosmap":
-        names |= _folder_names(source.root)
+        names |= _folder_names(source.root, Places([source.root, *source.also_in]))
     elif source.layout == "manifest":
         is_folder = source.root.is_dir()
         names |= _column(source.root / "manifest.csv" if is_folder else source.root, "donor")
     return names
 
 
-def _folder_names(root: Path) -> set[str]:
+def _folder_names(root: Path, places: Places) -> set[str]:
     """Names of donors' folders, and of whatever looks like one at another depth."""
     names: set[str] = set()
     folders = [root]
     for depth in range(1, _DEEPEST + 1):
-        listings = [list_folder(folder) for folder in folders]
+        listings = [list_folder(folder, places) for folder in folders]
         folders = [listing.folder / name for listing in listings for name in listing.folders]
         names |= {
             folder.name for folder in folders if depth == _DONOR_DEPTH or folder.name.isdigit()

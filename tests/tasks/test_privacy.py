@@ -164,7 +164,7 @@ def test_log_records_lose_the_donor(codes: DonorCodes, caplog: pytest.LogCapture
             logger.exception("failed")
     code = codes.code(DONOR)
     assert f"tile GFAP_{code}_grey of 3" == caplog.records[0].getMessage()
-    assert f"donor {code}\n({codes.note})" == caplog.records[1].getMessage()
+    assert f"donor {code} ({codes.note})" == caplog.records[1].getMessage()
     assert DONOR not in caplog.text
     assert "KeyError" in caplog.text
 
