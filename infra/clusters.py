@@ -14,6 +14,7 @@ from distributed.utils import get_ip, get_ip_interface
 
 from infra.jobs import JobBoard
 from infra.specs import LOOPBACK, LocalSite, SlurmSite
+from infra.tls import security_of
 from somaflow.errors import SiteError
 from somaflow.files import make_folder, read_umask
 
@@ -34,6 +35,8 @@ _AS_EXPORT = (
 )
 # A job's log says where its worker listens and which shards it did.
 _LOG_EXPORT = "export DASK_LOGGING__DISTRIBUTED=info"
+# Dask's own pages ask nobody for a password; its usual port may be another user's.
+_PAGES = f"{LOOPBACK}:0"
 # Workers that were started together do not leave together.
 _STAGGER_SHARE = 0.2
 # Seconds without work after which a job is given back.
@@ -66,6 +69,7 @@ def runner_arguments(
     output: Path,
     most_workers: int | None = None,
     board: JobBoard | None = None,
+    keys: Path | None = None,
 ) -> dict[str, Any]:
     """Arguments of a `DaskTaskRunner` that starts the site's cluster.
 
@@ -74,6 +78,7 @@ def runner_arguments(
         output: folder of the study's outputs; a relative log folder is below it.
         most_workers: no more workers than there is work for.
         board: is told what becomes of each job.
+        keys: folder of the run's keys, as `infra.tls.made_keys` makes it; None = not encrypted.
 
     Raises:
         SiteError: if jobs cannot be submitted from here.
@@ -85,6 +90,7 @@ def runner_arguments(
             "memory_limit": f"{site.memory_gb}GB",
             "host": LOOPBACK,
             "dashboard_address": None,
+            **_secured(keys),
         }
         return {"cluster_class": "distributed.LocalCluster", "cluster_kwargs": arguments}
     if shutil.which("sbatch") is None:
@@ -97,6 +103,7 @@ def runner_arguments(
         "cluster_class": SLURMCluster,
         "cluster_kwargs": {
             **_slurm_arguments(site, output / site.log_folder),
+            **_secured(keys),
             "job_cls": (board or JobBoard()).job_class(site.clusters),
         },
         "adapt_kwargs": {
@@ -116,6 +123,10 @@ def most_at_once(site: LocalSite | SlurmSite) -> int:
     return site.workers_max
 
 
+def _secured(keys: Path | None) -> dict[str, Any]:
+    return {} if keys is None else {"security": security_of(keys), "protocol": "tls://"}
+
+
 def _bounded(workers: int, most_workers: int | None) -> int:
     return workers if most_workers is None else max(1, min(workers, most_workers))
 
@@ -123,8 +134,9 @@ def _bounded(workers: int, most_workers: int | None) -> int:
 def _slurm_arguments(site: SlurmSite, log_folder: Path) -> dict[str, Any]:
     make_folder(log_folder)  # SLURM drops a job's log, without a word, where the folder is missing
     retire_s = site.retire_minutes * 60
-    lifetime = ["--lifetime", f"{site.walltime_s - retire_s:.0f}s"]
-    lifetime += ["--lifetime-stagger", f"{retire_s * _STAGGER_SHARE:.0f}s"]
+    extra = ["--lifetime", f"{site.walltime_s - retire_s:.0f}s"]
+    extra += ["--lifetime-stagger", f"{retire_s * _STAGGER_SHARE:.0f}s"]
+    extra += ["--dashboard-address", _PAGES]
     return {
         "queue": site.partition,
         "account": site.account,
@@ -141,11 +153,11 @@ def _slurm_arguments(site: SlurmSite, log_folder: Path) -> dict[str, Any]:
         "local_directory": site.scratch,
         "python": site.python,
         "death_timeout": _DEATH_TIMEOUT_S,
-        "worker_extra_args": lifetime,
+        "worker_extra_args": extra,
         "scheduler_options": {
             "host": scheduler_host(site),
             "port": site.scheduler_port,
-            "dashboard_address": ":0",  # its usual port may be another user's
+            "dashboard_address": _PAGES,
         },
     }
 

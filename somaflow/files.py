@@ -102,7 +102,7 @@ def write_bytes(path: Path, content: bytes) -> str:
         OutputError: if the disk is full, read-only or forbidden; the temporary is removed.
     """
     make_folder(path.parent)
-    temporary = _name_temporary(path)
+    temporary = name_temporary(path)
     with output_errors(path):
         try:
             _write_synced(temporary, content)
@@ -126,7 +126,7 @@ def write_once(path: Path, content: bytes) -> None:
         OutputError: if the disk is full, read-only or forbidden.
     """
     make_folder(path.parent)
-    temporary = _name_temporary(path)
+    temporary = name_temporary(path)
     with output_errors(path):
         try:
             _write_synced(temporary, content)
@@ -149,7 +149,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
             written so far is removed.
     """
     make_folder(path.parent)
-    temporary = _name_temporary(path)
+    temporary = name_temporary(path)
     with output_errors(path):
         try:
             for name, content in files.items():
@@ -162,6 +162,25 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         _sync_folder(path.parent)
+
+
+@contextmanager
+def private_folder(path: Path) -> Iterator[None]:
+    """Makes a folder that its owner alone may enter, whatever the umask; removed with all in it.
+
+    Args:
+        path: from `name_temporary`, so that a later run sweeps what a killed one left.
+
+    Raises:
+        OutputError: if the place is not writable.
+    """
+    sweep_temporaries(make_folder(path.parent), recursive=False)
+    with output_errors(path):
+        path.mkdir(mode=0o700)
+    try:
+        yield
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def hash_file(path: Path) -> str:
@@ -195,7 +214,8 @@ def sweep_temporaries(folder: Path, recursive: bool = True) -> list[Path]:
     return swept
 
 
-def _name_temporary(path: Path) -> Path:
+def name_temporary(path: Path) -> Path:
+    """A name beside `path` that a sweep knows as a temporary of this process."""
     owner = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
     return path.with_name(f"{path.name}{_MARK}{owner}")
 
