@@ -37,6 +37,9 @@ _AS_EXPORT = (
 _LOG_EXPORT = "export DASK_LOGGING__DISTRIBUTED=info"
 # Dask's own pages ask nobody for a password; its usual port may be another user's.
 _PAGES = f"{LOOPBACK}:0"
+# Where a site's sbatch does not pass the environment on, Prefect in a worker must hear of it here.
+_QUIET_EXPORT = "export DO_NOT_TRACK=1"
+_EXPORTS = (_AS_EXPORT, _LOG_EXPORT, _QUIET_EXPORT)
 # Workers that were started together do not leave together.
 _STAGGER_SHARE = 0.2
 # Seconds without work after which a job is given back.
@@ -148,7 +151,7 @@ def _slurm_arguments(site: SlurmSite, log_folder: Path) -> dict[str, Any]:
         "memory": f"{site.memory_gb}GiB",  # as SLURM counts them
         "walltime": site.walltime,
         "job_extra_directives": _directives(site),
-        "job_script_prologue": [f"umask {read_umask():04o}", _AS_EXPORT, _LOG_EXPORT, *site.setup],
+        "job_script_prologue": [f"umask {read_umask():04o}", *_EXPORTS, *site.setup],
         "log_directory": str(log_folder),
         "local_directory": site.scratch,
         "python": site.python,
