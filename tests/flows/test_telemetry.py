@@ -24,13 +24,10 @@ def note(event, arguments):
     os.close(descriptor)
 sys.addaudithook(note)
 """
-_CI = (
-    "CI",
-    "GITHUB_ACTIONS",
-    "DO_NOT_TRACK",
-    "PREFECT_API_URL",
-    "PREFECT_SERVER_ANALYTICS_ENABLED",
-)
+_UNSET = {
+    *("CI", "GITHUB_ACTIONS", "DO_NOT_TRACK"),  # with any of these Prefect is silent anyhow
+    *("PREFECT_API_URL", "PREFECT_SERVER_ANALYTICS_ENABLED"),
+}
 
 
 def run_watched(folder: Path, *command: str) -> tuple[int, set[str]]:
