@@ -174,7 +174,7 @@ def private_folder(path: Path) -> Iterator[None]:
     Raises:
         OutputError: if the place is not writable.
     """
-    sweep_temporaries(make_folder(path.parent), recursive=False)
+    sweep_temporaries(make_folder(path.parent), recursive=False, of_others=False)
     with output_errors(path):
         path.mkdir(mode=0o700)
     try:
@@ -193,7 +193,7 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def sweep_temporaries(folder: Path, recursive: bool = True) -> list[Path]:
+def sweep_temporaries(folder: Path, recursive: bool = True, of_others: bool = True) -> list[Path]:
     """Removes temporaries that no living process of this machine owns, and returns their paths.
 
     A temporary of another host is left alone for a day, since its writer may be alive.
@@ -201,11 +201,12 @@ def sweep_temporaries(folder: Path, recursive: bool = True) -> list[Path]:
     Args:
         folder: where to look.
         recursive: also in the folders below; leave it where others may be renaming folders there.
+        of_others: also those of other hosts; leave it where they may be in use for days.
     """
     swept = []
     find = folder.rglob if recursive else folder.glob
     for path in sorted(find(f"*{_MARK}*")):
-        if _is_orphan(path):
+        if _is_orphan(path, of_others):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -236,12 +237,12 @@ def _link(source: Path, path: Path) -> None:
         source.replace(path)  # a file system without links: the last writer wins
 
 
-def _is_orphan(path: Path) -> bool:
+def _is_orphan(path: Path, of_others: bool) -> bool:
     host, pid, _ = path.name.rsplit(_MARK, 1)[1].rsplit("-", 2)
     if host == socket.gethostname():
         return not is_alive(int(pid))
     try:
-        return time.time() - path.stat().st_mtime > _FOREIGN_TEMPORARY_AGE_S
+        return of_others and time.time() - path.stat().st_mtime > _FOREIGN_TEMPORARY_AGE_S
     except FileNotFoundError:
         return False
 

@@ -12,6 +12,8 @@ from somaflow.files import (
     UMASK,
     hash_file,
     make_folder,
+    name_temporary,
+    private_folder,
     sweep_temporaries,
     write_bytes,
     write_folder,
@@ -169,3 +171,19 @@ def test_what_is_no_umask_is_refused(tmp_path: Path, umask: str) -> None:
     assert "SOMAFLOW_UMASK must be a umask of three octal digits that leaves" in done.stderr
     assert repr(umask) in done.stderr
     assert not (tmp_path / "new").exists()
+
+
+def test_private_folder_sweeps_what_a_killed_run_left_and_no_more(tmp_path: Path) -> None:
+    """One of a dead process of this host goes; one of another host may be in use for days."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    own = name_temporary(tmp_path / "tls")
+    left = own.with_name(own.name.replace(f"-{os.getpid()}-", f"-{dead.pid}-"))
+    foreign = tmp_path / "tls.somaflow-tmp-another-host-1-abcdef12"
+    for folder in (left, foreign):
+        folder.mkdir()
+        os.utime(folder, (0, 0))
+    with private_folder(own):
+        assert {own, foreign} == set(tmp_path.iterdir())
+        assert 0o700 == own.stat().st_mode & 0o777
+    assert {foreign} == set(tmp_path.iterdir())

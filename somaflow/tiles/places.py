@@ -22,9 +22,12 @@ class Places:
 
     def find_stray(self, path: str | Path) -> str:
         """Where the path really leads, if that is outside; "" if it is inside."""
-        real = Path(_resolve(os.fspath(path)))
-        inside = any(str(place) in self._folders for place in (real, *real.parents))
-        return "" if inside else str(real)
+        real = place = _resolve(os.fspath(path))
+        while place not in self._folders:
+            place, former = os.path.dirname(place), place  # noqa: PTH120 - thousands of paths
+            if place == former:
+                return real
+        return ""
 
     def refuse(self, path: str | Path) -> str:
         """Why a tile cannot be used for a path that leads out; "" if it stays inside."""
@@ -40,7 +43,7 @@ class Places:
 
 def _resolve(path: str) -> str:
     """The real path; a file that is no link lies where its folder does."""
-    if os.path.islink(path):  # noqa: PTH114 - thousands of paths
+    if os.path.islink(path):  # noqa: PTH114
         return os.path.realpath(path)
     folder, name = os.path.split(os.path.abspath(path))  # noqa: PTH100
     return os.path.join(_resolve_folder(folder), name)  # noqa: PTH118
