@@ -2,6 +2,8 @@
 
 import os
 
+# Read when prefect is imported, here and in the workers that inherit it: nobody is told of a run.
+os.environ.setdefault("DO_NOT_TRACK", "1")
 # Dask reads this when it is first imported, here and in the workers that inherit it; its own
 # chatter about connections would bury what a run says.
 os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")

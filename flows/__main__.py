@@ -23,6 +23,7 @@ from flows.server import (
 from infra.specs import LOOPBACK, LocalSite, SlurmSite, load_site
 from somaflow.claims import IfBusy, refuse_if_busy
 from somaflow.errors import SomaflowError
+from somaflow.files import take_umask
 from somaflow.ledger import is_complete
 from somaflow.pending import find_pending
 from somaflow.processes import run_child
@@ -55,6 +56,7 @@ def main(arguments: list[str]) -> int:
     if options.if_busy is not None and options.flow not in _SEGMENTING:
         parser.error(f"--if-busy is for {' and '.join(_SEGMENTING)}, not for {options.flow}")
     try:
+        take_umask()  # the server that is started here keeps its database in the study's outputs
         return _run(options, arguments)
     except ServerGoneError as error:
         print(f"somaflow: {error}", file=sys.stderr, flush=True)

@@ -18,10 +18,12 @@ from tasks.preparation import (
     prepare_images,
     split_labelled,
 )
+from tasks.privacy import private
 from tasks.reporting import show_lines, show_table
 
 
 @flow(name="e0-prepare", flow_run_name=named("prepare"))
+@private
 def e0_prepare(study: Study, site: str = "laptop") -> dict[str, Any]:
     """Finds and checks all tiles, splits the labelled ones by donor, writes Cellpose-ready images.
 

@@ -36,12 +36,14 @@ from somaflow.schema import EVALUATION
 from somaflow.stamps import read_table
 from somaflow.study import Study
 from somaflow.training import read_history
-from tasks.evaluation import draw_overlays
+from tasks.evaluation import draw_overlays, order_tiles
+from tasks.privacy import private
 
 NAME = "e1-recipes"
 
 
 @flow(name=NAME, flow_run_name=named("recipes of"))
+@private
 def e1_recipes(study: Study, site: str = "laptop") -> dict[str, Any]:
     """Trains what `fine_tuning` asks for and scores every recipe, split by split.
 
@@ -172,3 +174,6 @@ def _add_overlays(
             f"The tile of {place} F1 ({recipes[-1].name}) of each marker: image, reference, {names}"
         )
         results.add_picture(name, path.read_bytes(), caption)
+        rows = order_tiles(prepared.tiles, tile_ids)
+        tiles = [f"{row.marker} {row.tile_id}" for row in rows.itertuples()]
+        results.add_words(f"From the top: {', '.join(tiles)}.")

@@ -21,11 +21,13 @@ from somaflow.inventory import find_prepared
 from somaflow.recipes import Recipe, TrainingSettings
 from somaflow.settings import FineTuning, LabelBudgets
 from somaflow.study import Study
+from tasks.privacy import private
 
 NAME = "e2-label-budget"
 
 
 @flow(name=NAME, flow_run_name=named("label budgets of"))
+@private
 def e2_label_budget(study: Study, site: str = "laptop") -> dict[str, Any]:
     """Trains on few to many tiles a marker, several times, and draws the curve of scores.
 

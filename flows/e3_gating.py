@@ -22,6 +22,7 @@ from somaflow.recipes import Gate, Recipe
 from somaflow.segmenter import weights_sha256
 from somaflow.settings import GateGrid
 from somaflow.study import Study
+from tasks.privacy import private
 from tasks.sweeps import measure_gates
 
 NAME = "e3-gating"
@@ -30,6 +31,7 @@ _SPLITS = ("val", "test")
 
 
 @flow(name=NAME, flow_run_name=named("gating of"))
+@private
 def e3_gating(study: Study, site: str = "laptop") -> dict[str, Any]:
     """Tries gates on val, picks one a recipe and marker, and scores it once on test.
 

@@ -31,12 +31,14 @@ from somaflow.recipes import Recipe
 from somaflow.segmenter import weights_sha256
 from somaflow.settings import ThresholdGrid
 from somaflow.study import Study
+from tasks.privacy import private
 from tasks.sweeps import sweep_recipe
 
 NAME = "e4-thresholds"
 
 
 @flow(name=NAME, flow_run_name=named("thresholds of"))
+@private
 def e4_thresholds(study: Study, site: str = "laptop") -> dict[str, Any]:
     """Scores all settings on val, picks two operating points, and scores those once on test.
 

@@ -9,6 +9,7 @@ from prefect.futures import PrefectFuture, as_completed
 from flows.naming import named
 from flows.pages import publish, publish_report
 from flows.sites import Runner, dask_runner
+from somaflow.coverage import Coverage
 from somaflow.donors.inputs import (
     audit_study,
     donors_key,
@@ -23,15 +24,19 @@ from somaflow.donors.parts import (
     plan_quality,
     read_quality,
 )
+from somaflow.experiments.results import Results
+from somaflow.figures import draw_coverage
 from somaflow.inventory import fingerprint_tiles, inference_tiles, read_tiles
 from somaflow.paths import DONORS
 from somaflow.study import Study
 from tasks.caching import keyed
 from tasks.donors import analyse, measure_features, measure_tiles
+from tasks.privacy import hide_table, private
 from tasks.reporting import Progress, show_lines
 
 
 @flow(name=DONORS, flow_run_name=named("donors of"))
+@private
 def e5_donors(study: Study, site: str = "laptop") -> dict[str, Any]:
     """Tables of donors, their associations with traits, and how firm those are by recipe.
 
@@ -68,8 +73,15 @@ def e5_donors(study: Study, site: str = "laptop") -> dict[str, Any]:
         heading = f"{len(analysis.problems)} line(s) about donors and traits to look into"
         get_run_logger().warning("%s:\n%s", heading, "\n".join(analysis.problems))
         show_lines("donors-to-look-into", heading, analysis.problems)
-    folder = publish(study, DONORS, key, results)
+    folder = publish(study, DONORS, key, results, _pictures_without_names(results, coverage))
     return {"key": key, "folder": folder, "report": publish_report(study)}
+
+
+def _pictures_without_names(results: Results, coverage: Coverage | None) -> dict[str, bytes]:
+    """The one picture that has a row a donor, as the dashboard may show it."""
+    if coverage is None or "coverage" not in results.pictures:
+        return {}
+    return {"coverage": draw_coverage(hide_table(coverage.table))}
 
 
 def _measure_quality(study: Study, runner: Runner, parts: list[QualityPart]) -> None:

@@ -13,10 +13,12 @@ from somaflow.errors import InferenceError
 from somaflow.ledger import read_records
 from somaflow.pending import Pending, find_pending
 from somaflow.study import Study
+from tasks.privacy import private
 from tasks.reporting import show_lines, show_table
 
 
 @flow(name="e5-inference", flow_run_name=named("segment all of"))
+@private
 def e5_inference(
     study: Study,
     site: str = "laptop",

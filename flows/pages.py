@@ -1,5 +1,6 @@
 """The page of an experiment, to the study's folder and to the dashboard."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from prefect import get_run_logger
@@ -18,12 +19,26 @@ def experiment_key(study: Study, name: str, **parts: Any) -> str:
     )
 
 
-def publish(study: Study, name: str, key: str, results: Results) -> str:
-    """Writes the page, notes that it is the current one, shows it; returns its folder."""
+def publish(
+    study: Study,
+    name: str,
+    key: str,
+    results: Results,
+    pictures: Mapping[str, bytes] | None = None,
+) -> str:
+    """Writes the page, notes that it is the current one, shows it; returns its folder.
+
+    Args:
+        study: whose page.
+        name: of the experiment.
+        key: of the page.
+        results: the page.
+        pictures: for the dashboard, instead of the page's own of these names.
+    """
     folder = study.paths.experiment(name, key)
     write_results(results, folder)
     study.paths.write_current(study.paths.current_experiment(name), f"{key}\n".encode())
-    show_results(name, results)
+    show_results(name, results, pictures)
     get_run_logger().info("%s in %s", results.title, folder)
     return str(folder)
 

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,14 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 from infra.clusters import DASK_CONFIG, most_at_once, runner_arguments
 from infra.jobs import JobBoard, JobWatch
 from infra.specs import SlurmSite, load_site
+from infra.tls import made_keys
 from somaflow.clocks import JumpBack
 from somaflow.errors import SiteError
+from somaflow.files import name_temporary
+from tasks.privacy import hide, known_codes
 from tasks.workers import (
     CLOCK_LIMIT_S,
+    KeepsDonorsPrivate,
     KnowsItsEnd,
     LeavesWhenClockJumps,
     StopTrainings,
@@ -47,10 +51,13 @@ class Runner:
 
     def __init__(self, site: str, output: Path, most_workers: int | None, stack: ExitStack) -> None:
         """Starts nothing yet; made by `dask_runner`."""
-        self.site = site
+        self.site, self._output = site, output
         self._spec = load_site(site)
         self._board = JobBoard()
-        self._arguments = runner_arguments(self._spec, output, most_workers, self._board)
+        self._keys = name_temporary(output / "tls") if self._spec.tls else None
+        self._arguments = runner_arguments(
+            self._spec, output, most_workers, self._board, self._keys
+        )
         self._logs = output / self._spec.log_folder if isinstance(self._spec, SlurmSite) else None
         self._stack = stack
         self._started = threading.Lock()
@@ -146,8 +153,10 @@ class Runner:
     def _start(self) -> Iterator[DaskTaskRunner]:
         # Its one message here is that it had to end a worker which was still busy exiting.
         logging.getLogger("distributed.nanny").setLevel(logging.ERROR)
-        with dask.config.set(DASK_CONFIG), DaskTaskRunner(**self._arguments) as runner:
+        keys = nullcontext() if self._keys is None else made_keys(self._keys)
+        with keys, dask.config.set(DASK_CONFIG), DaskTaskRunner(**self._arguments) as runner:
             client: Client = runner.client
+            client.register_plugin(KeepsDonorsPrivate(self._output, known_codes(self._output)))
             client.register_plugin(StopTrainings())
             client.register_plugin(KnowsItsEnd())
             client.register_plugin(LeavesWhenClockJumps())
@@ -211,7 +220,7 @@ def _mark_crashed(task_run_id: UUID, why: str) -> None:
     """Ends a task run whose worker died: it cannot say so itself, and would stay Running."""
     try:
         with get_client(sync_client=True) as client:
-            client.set_task_run_state(task_run_id, Crashed(message=why), force=True)
+            client.set_task_run_state(task_run_id, Crashed(message=hide(why)), force=True)
     except PrefectHTTPStatusError as error:
         if error.response.status_code != _NOT_FOUND:
             raise

@@ -20,6 +20,7 @@ from somaflow.claims import IfBusy
 from somaflow.errors import DeviceError, ExperimentError, OutputError, SiteError
 from somaflow.stages import note_stages, stages_of
 from somaflow.study import Study
+from tasks.privacy import private
 
 _STAGES: dict[str, Flow[..., Any]] = {
     "e1-recipes": e1_recipes,
@@ -32,6 +33,7 @@ _STAGES: dict[str, Flow[..., Any]] = {
 
 
 @flow(name="study", flow_run_name=named("study"))
+@private
 def study(study: Study, site: str = "laptop", if_busy: IfBusy = "wait") -> dict[str, Any]:
     """Runs every stage that the study has a part for; what depends on a failed one says so.
 

@@ -14,8 +14,9 @@ from distributed.utils import get_ip, get_ip_interface
 
 from infra.jobs import JobBoard
 from infra.specs import LOOPBACK, LocalSite, SlurmSite
+from infra.tls import security_of
 from somaflow.errors import WrongSiteError
-from somaflow.files import make_folder
+from somaflow.files import make_folder, read_umask
 
 JOB_NAME = "somaflow"
 # Dask has workers give freed memory back at once. Every temporary array is then mapped anew, and
@@ -34,6 +35,11 @@ _AS_EXPORT = (
 )
 # A job's log says where its worker listens and which shards it did.
 _LOG_EXPORT = "export DASK_LOGGING__DISTRIBUTED=info"
+# Dask's own pages ask nobody for a password; its usual port may be another user's.
+_PAGES = f"{LOOPBACK}:0"
+# Where a site's sbatch does not pass the environment on, Prefect in a worker must hear of it here.
+_QUIET_EXPORT = "export DO_NOT_TRACK=1"
+_EXPORTS = (_AS_EXPORT, _LOG_EXPORT, _QUIET_EXPORT)
 # Workers that were started together do not leave together.
 _STAGGER_SHARE = 0.2
 # Seconds without work after which a job is given back.
@@ -66,6 +72,7 @@ def runner_arguments(
     output: Path,
     most_workers: int | None = None,
     board: JobBoard | None = None,
+    keys: Path | None = None,
 ) -> dict[str, Any]:
     """Arguments of a `DaskTaskRunner` that starts the site's cluster.
 
@@ -74,6 +81,7 @@ def runner_arguments(
         output: folder of the study's outputs; a relative log folder is below it.
         most_workers: no more workers than there is work for.
         board: is told what becomes of each job.
+        keys: folder of the run's keys, as `infra.tls.made_keys` makes it; None = not encrypted.
 
     Raises:
         WrongSiteError: if jobs cannot be submitted from here.
@@ -85,6 +93,7 @@ def runner_arguments(
             "memory_limit": f"{site.memory_gb}GB",
             "host": LOOPBACK,
             "dashboard_address": None,
+            **_secured(keys),
         }
         return {"cluster_class": "distributed.LocalCluster", "cluster_kwargs": arguments}
     if shutil.which("sbatch") is None:
@@ -97,6 +106,7 @@ def runner_arguments(
         "cluster_class": SLURMCluster,
         "cluster_kwargs": {
             **_slurm_arguments(site, output / site.log_folder),
+            **_secured(keys),
             "job_cls": (board or JobBoard()).job_class(site.clusters),
         },
         "adapt_kwargs": {
@@ -116,6 +126,10 @@ def most_at_once(site: LocalSite | SlurmSite) -> int:
     return site.workers_max
 
 
+def _secured(keys: Path | None) -> dict[str, Any]:
+    return {} if keys is None else {"security": security_of(keys), "protocol": "tls://"}
+
+
 def _bounded(workers: int, most_workers: int | None) -> int:
     return workers if most_workers is None else max(1, min(workers, most_workers))
 
@@ -123,8 +137,9 @@ def _bounded(workers: int, most_workers: int | None) -> int:
 def _slurm_arguments(site: SlurmSite, log_folder: Path) -> dict[str, Any]:
     make_folder(log_folder)  # SLURM drops a job's log, without a word, where the folder is missing
     retire_s = site.retire_minutes * 60
-    lifetime = ["--lifetime", f"{site.walltime_s - retire_s:.0f}s"]
-    lifetime += ["--lifetime-stagger", f"{retire_s * _STAGGER_SHARE:.0f}s"]
+    extra = ["--lifetime", f"{site.walltime_s - retire_s:.0f}s"]
+    extra += ["--lifetime-stagger", f"{retire_s * _STAGGER_SHARE:.0f}s"]
+    extra += ["--dashboard-address", _PAGES]
     return {
         "queue": site.partition,
         "account": site.account,
@@ -136,16 +151,16 @@ def _slurm_arguments(site: SlurmSite, log_folder: Path) -> dict[str, Any]:
         "memory": f"{site.memory_gb}GiB",  # as SLURM counts them
         "walltime": site.walltime,
         "job_extra_directives": _directives(site),
-        "job_script_prologue": [_AS_EXPORT, _LOG_EXPORT, *site.setup],
+        "job_script_prologue": [f"umask {read_umask():04o}", *_EXPORTS, *site.setup],
         "log_directory": str(log_folder),
         "local_directory": site.scratch,
         "python": site.python,
         "death_timeout": _DEATH_TIMEOUT_S,
-        "worker_extra_args": lifetime,
+        "worker_extra_args": extra,
         "scheduler_options": {
             "host": scheduler_host(site),
             "port": site.scheduler_port,
-            "dashboard_address": ":0",  # its usual port may be another user's
+            "dashboard_address": _PAGES,
         },
     }
 

@@ -42,6 +42,9 @@ class LocalSite(_Spec):
     """Tasks a worker runs at once."""
     memory_gb: float = Field(default=4, gt=0)
     """Memory (GB) at which a worker is restarted."""
+    tls: bool = True
+    """Scheduler and workers take a key that is made for the run; false: whoever is logged in on
+    this machine may have them run code."""
 
 
 class SlurmSite(_Spec):
@@ -75,6 +78,9 @@ class SlurmSite(_Spec):
     """Network interface (eth0, ib0) at which workers reach this machine; empty: its default one."""
     scheduler_port: int = Field(default=0, ge=0, le=65535)
     """Port of the scheduler, where a firewall lets only some through; 0: any free one."""
+    tls: bool = True
+    """Scheduler and workers talk encrypted, and to those alone that hold a key made for the run;
+    false: whoever reaches their ports may have them run code."""
     setup: list[str] = []
     """Shell lines run in the job before the worker starts, for example `module load cuda`."""
     directives: list[str] = []

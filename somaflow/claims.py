@@ -51,7 +51,7 @@ def claim_shard(
     """
     path = paths.claims(key)
     with output_errors(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         while not _lock_byte(descriptor, shard):
             while_waiting()

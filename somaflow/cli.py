@@ -12,6 +12,7 @@ import typer
 import somaflow
 from somaflow.claims import IfBusy
 from somaflow.errors import SomaflowError
+from somaflow.files import take_umask
 from somaflow.processes import run_child
 
 app = typer.Typer(
@@ -32,6 +33,8 @@ def _main(
     if version:
         typer.echo(f"somaflow {somaflow.__version__}")
         raise typer.Exit
+    with _one_line_errors():
+        take_umask()
 
 
 @app.command()

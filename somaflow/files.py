@@ -1,7 +1,8 @@
 """Files and folders that are whole or absent: temporary name, fsync, rename, fsync of the folder.
 
 Nothing else in somaflow opens an output file for writing. A process killed at any moment leaves at
-most a temporary, which ``sweep_temporaries`` removes at the next start.
+most a temporary, which ``sweep_temporaries`` removes at the next start. Whose they are is the
+process's umask, which every entry point takes by ``take_umask``: the owner's alone.
 """
 
 import errno
@@ -11,16 +12,17 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from somaflow.errors import OutputError
+from somaflow.errors import OutputError, StudyError
 from somaflow.processes import is_alive
 
 # One marker for every temporary, so that a sweep can never mistake a result for one.
 _MARK = ".somaflow-tmp-"
 _FOREIGN_TEMPORARY_AGE_S = 86_400
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _WRITE_HINTS = {
     errno.ENOSPC: "the disk is full; free space and run again, finished work is kept",
     errno.EDQUOT: "the disk quota is used up; free space and run again, finished work is kept",
@@ -31,6 +33,39 @@ _WRITE_HINTS = {
     errno.EEXIST: "a file stands where a folder must be; move it or choose another output folder",
     errno.ENOTEMPTY: "another process has just written it; run again",
 }
+
+
+UMASK = "SOMAFLOW_UMASK"
+"""Environment variable: which permissions files are made without, as `umask` takes it."""
+_OWNER_ALONE = 0o077
+
+
+def read_umask() -> int:
+    """The umask that this environment asks for; by default what is made is its owner's alone.
+
+    Raises:
+        StudyError: if SOMAFLOW_UMASK is no umask under which the owner may read and write.
+    """
+    text = os.environ.get(UMASK, "") or f"{_OWNER_ALONE:o}"
+    try:
+        umask = int(text, 8)
+    except ValueError:
+        umask = -1
+    if not 0 <= umask <= _OWNER_ALONE:
+        raise StudyError(
+            f"{UMASK} must be a umask of three octal digits that leaves the owner everything, such "
+            f"as 077 (the owner alone), 027 (a group reads) or 007 (a group writes), got {text!r}"
+        )
+    return umask
+
+
+def take_umask() -> None:
+    """Has this process, and those that it starts, make files as `read_umask` says.
+
+    Raises:
+        StudyError: if SOMAFLOW_UMASK is none.
+    """
+    os.umask(read_umask())
 
 
 @contextmanager
@@ -67,7 +102,7 @@ def write_bytes(path: Path, content: bytes) -> str:
         OutputError: if the disk is full, read-only or forbidden; the temporary is removed.
     """
     make_folder(path.parent)
-    temporary = _name_temporary(path)
+    temporary = name_temporary(path)
     with output_errors(path):
         try:
             _write_synced(temporary, content)
@@ -84,6 +119,24 @@ def write_text(path: Path, content: str) -> str:
     return write_bytes(path, content.encode())
 
 
+def write_once(path: Path, content: bytes) -> None:
+    """Writes a file that is never replaced: of several writers at once, one is the first.
+
+    Raises:
+        OutputError: if the disk is full, read-only or forbidden.
+    """
+    make_folder(path.parent)
+    temporary = name_temporary(path)
+    with output_errors(path):
+        try:
+            _write_synced(temporary, content)
+            with suppress(FileExistsError):
+                _link(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     """Writes a new folder of files, whole or not at all.
 
@@ -96,7 +149,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
             written so far is removed.
     """
     make_folder(path.parent)
-    temporary = _name_temporary(path)
+    temporary = name_temporary(path)
     with output_errors(path):
         try:
             for name, content in files.items():
@@ -111,6 +164,25 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         _sync_folder(path.parent)
 
 
+@contextmanager
+def private_folder(path: Path) -> Iterator[None]:
+    """Makes a folder that its owner alone may enter, whatever the umask; removed with all in it.
+
+    Args:
+        path: from `name_temporary`, so that a later run sweeps what a killed one left.
+
+    Raises:
+        OutputError: if the place is not writable.
+    """
+    sweep_temporaries(make_folder(path.parent), recursive=False, of_others=False)
+    with output_errors(path):
+        path.mkdir(mode=0o700)
+    try:
+        yield
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def hash_file(path: Path) -> str:
     """sha256 of the file's bytes, as hex.
 
@@ -121,7 +193,7 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def sweep_temporaries(folder: Path, recursive: bool = True) -> list[Path]:
+def sweep_temporaries(folder: Path, recursive: bool = True, of_others: bool = True) -> list[Path]:
     """Removes temporaries that no living process of this machine owns, and returns their paths.
 
     A temporary of another host is left alone for a day, since its writer may be alive.
@@ -129,11 +201,12 @@ def sweep_temporaries(folder: Path, recursive: bool = True) -> list[Path]:
     Args:
         folder: where to look.
         recursive: also in the folders below; leave it where others may be renaming folders there.
+        of_others: also those of other hosts; leave it where they may be in use for days.
     """
     swept = []
     find = folder.rglob if recursive else folder.glob
     for path in sorted(find(f"*{_MARK}*")):
-        if _is_orphan(path):
+        if _is_orphan(path, of_others):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -142,7 +215,8 @@ def sweep_temporaries(folder: Path, recursive: bool = True) -> list[Path]:
     return swept
 
 
-def _name_temporary(path: Path) -> Path:
+def name_temporary(path: Path) -> Path:
+    """A name beside `path` that a sweep knows as a temporary of this process."""
     owner = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
     return path.with_name(f"{path.name}{_MARK}{owner}")
 
@@ -154,12 +228,21 @@ def _write_synced(path: Path, content: bytes) -> None:
         os.fsync(handle.fileno())
 
 
-def _is_orphan(path: Path) -> bool:
+def _link(source: Path, path: Path) -> None:
+    try:
+        os.link(source, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        source.replace(path)  # a file system without links: the last writer wins
+
+
+def _is_orphan(path: Path, of_others: bool) -> bool:
     host, pid, _ = path.name.rsplit(_MARK, 1)[1].rsplit("-", 2)
     if host == socket.gethostname():
         return not is_alive(int(pid))
     try:
-        return time.time() - path.stat().st_mtime > _FOREIGN_TEMPORARY_AGE_S
+        return of_others and time.time() - path.stat().st_mtime > _FOREIGN_TEMPORARY_AGE_S
     except FileNotFoundError:
         return False
 

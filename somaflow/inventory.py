@@ -148,6 +148,7 @@ def _discover(source: TileSource, study: Study) -> pd.DataFrame:
         markers=study.markers,
         donor_table=source.donor_table,
         pixel_offset=source.pixel_offset,
+        also_in=source.also_in,
     )
 
 

@@ -29,7 +29,7 @@ STEP_VERSIONS = {
     "evaluate": 2,
     "gate": 1,
     "sweep": 1,
-    "experiment": 1,
+    "experiment": 2,
     "infer": 2,
     "tile-quality": 1,
     "tile-features": 1,

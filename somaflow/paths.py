@@ -3,10 +3,11 @@
 What a user takes out of a study lies elsewhere: `exported_image` names its files.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from somaflow.errors import StoreError
+from somaflow.errors import StoreError, StudyError
 from somaflow.files import hash_file, write_bytes
 from somaflow.schema import find_kind
 from somaflow.stamps import check_file, is_same
@@ -15,9 +16,29 @@ DONORS = "e5-donors"
 """The one experiment whose results lie in `<output>/donors`."""
 
 
+_PLAIN = re.compile(r"[^./\\\0][^/\\\0]*")
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name is that of one file in the folder it is joined to, and not a hidden one."""
+    return _PLAIN.fullmatch(name) is not None
+
+
+def _plain(name: str) -> str:
+    if not is_plain(name):
+        raise StudyError(
+            "a name that files are called by must be plain, without slashes and without a dot in "
+            f"front, got {name!r}; rename the recipe or marker, or restore the file that says so"
+        )
+    return name
+
+
 @dataclass(frozen=True)
 class RunPaths:
-    """Where everything of one study lies.
+    """Where everything of one study lies: below its output folder, whatever names come in.
+
+    Raises:
+        StudyError: for a key or name that is no plain one.
 
     Attributes:
         output: the study's output folder, absolute.
@@ -65,21 +86,31 @@ class RunPaths:
         """What the last run of the flow `study` set out to do."""
         return self.output / "stages.json"
 
+    @property
+    def code_secret(self) -> Path:
+        """What the codes of donors are keyed by; never to leave this folder."""
+        return self.output / "donor-codes" / "secret"
+
+    @property
+    def donor_codes(self) -> Path:
+        """Code and id of every donor."""
+        return self.output / "donor-codes" / "codes.tsv"
+
     def prepared(self, key: str) -> Path:
         """Cellpose-ready images and labels, a folder a split."""
-        return self.output / "prepared" / key
+        return self.output / "prepared" / _plain(key)
 
     def checkpoint(self, key: str) -> Path:
         """One training: trainer state while it runs, best and last weights, history, record."""
-        return self.output / "checkpoints" / key
+        return self.output / "checkpoints" / _plain(key)
 
     def recipe(self, name: str) -> Path:
         """A recipe that an experiment made, with the checksum of its weights."""
-        return self.output / "recipes" / f"{name}.yaml"
+        return self.output / "recipes" / f"{_plain(name)}.yaml"
 
     def experiment(self, name: str, key: str) -> Path:
         """Tables, figures and choices of one experiment, for example `e2-label-budget`."""
-        return self._experiment_folder(name) / key
+        return self._experiment_folder(name) / _plain(key)
 
     def current_experiment(self, name: str) -> Path:
         """Says which key the experiment of the study as it is has."""
@@ -91,31 +122,33 @@ class RunPaths:
         return sorted(found) + [DONORS] * self.current_experiment(DONORS).exists()
 
     def _experiment_folder(self, name: str) -> Path:
-        return self.output / "donors" if name == DONORS else self.output / "experiments" / name
+        return (
+            self.output / "donors" if name == DONORS else self.output / "experiments" / _plain(name)
+        )
 
     def donor_part(self, name: str, key: str) -> Path:
         """A table that the donor statistics are made from, for example `tile-quality`."""
-        return self.output / "donors" / "parts" / f"{name}-{key}.parquet"
+        return self.output / "donors" / "parts" / f"{_plain(name)}-{_plain(key)}.parquet"
 
     def report(self, stamp: str) -> Path:
         """Folder of one report, by when it was made."""
-        return self.output / "reports" / stamp
+        return self.output / "reports" / _plain(stamp)
 
     def sweep(self, key: str) -> Path:
         """Folder of one threshold sweep or gate table: counts and cells, one row each."""
-        return self.output / "sweeps" / key
+        return self.output / "sweeps" / _plain(key)
 
     def evaluation(self, key: str) -> Path:
         """Counts, one row an image."""
-        return self.output / "evaluations" / f"{key}.parquet"
+        return self.output / "evaluations" / f"{_plain(key)}.parquet"
 
     def labels(self, key: str) -> Path:
         """Folder of label arrays, one a tile shape."""
-        return self.output / "labels" / key
+        return self.output / "labels" / _plain(key)
 
     def label_array(self, key: str, array: str) -> Path:
         """The zarr array of one tile shape, for example `1040x1388`."""
-        return self.labels(key) / f"{array}.zarr"
+        return self.labels(key) / f"{_plain(array)}.zarr"
 
     def label_shard(self, key: str, array: str, index: int) -> Path:
         """The file of one shard inside the array; the name is zarr v3's default chunk key."""
@@ -123,11 +156,11 @@ class RunPaths:
 
     def cells(self, key: str, shard: int) -> Path:
         """One row a cell of the shard."""
-        return self.output / "cells" / key / f"shard-{shard:05d}.parquet"
+        return self.output / "cells" / _plain(key) / f"shard-{shard:05d}.parquet"
 
     def cells_folder(self, key: str) -> Path:
         """All cell files of one inference; pandas and pyarrow read the folder as one table."""
-        return self.output / "cells" / key
+        return self.output / "cells" / _plain(key)
 
     def record(self, key: str, shard: int) -> Path:
         """The shard's commit record, written last."""
@@ -135,7 +168,7 @@ class RunPaths:
 
     def ledger(self, key: str) -> Path:
         """Commit records of one inference, with its plan."""
-        return self.output / "ledger" / key
+        return self.output / "ledger" / _plain(key)
 
     def plan(self, key: str) -> Path:
         """Which tile lies in which shard, at which place."""

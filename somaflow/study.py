@@ -30,7 +30,7 @@ from somaflow.settings import (
 AS_RUN = "# As run by somaflow"
 """How the copy of a study that a run leaves in its outputs begins."""
 
-_PATH_FIELDS = ("root", "donor_table", "file", "codebook", "expected_tiles")
+_PATH_FIELDS = ("root", "also_in", "donor_table", "file", "codebook", "expected_tiles")
 
 
 class _Settings(BaseModel):
@@ -45,6 +45,9 @@ class TileSource(_Settings):
     layout: Literal["rosmap", "flat", "manifest"] = "rosmap"
     """`rosmap`: marker/marker/donor/region folders; `flat`: gfap_1.tiff + gfap_1_marker.tiff;
     `manifest`: a CSV that names each file."""
+    also_in: list[Path] = []
+    """Further folders that tiles may really lie in. A tile that a link, or `..` in a manifest, has
+    outside of `root` is refused unless its folder, or one above it, is named here."""
     donor_table: Path | None = None
     """CSV with columns tile_id,donor, for layouts whose names do not tell the donor."""
     pixel_offset: int = Field(default=0, ge=0)
@@ -116,6 +119,9 @@ class Study(_Settings):
     conclusions about donors are more reliable with `inference_recipe`."""
     donor_statistics: DonorStatistics = DonorStatistics()
     """Phenotypes, traits and resamples of e5-donors."""
+    show_donors: bool = False
+    """Let ids of donors and values of traits go to the dashboard and the logs of runs. Otherwise a
+    donor is shown there by a code; files in the study's own folder hold the ids in any case."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """`auto` uses a GPU where there is one; `cuda` fails where there is none."""
     bad_tiles: Literal["quarantine", "fail"] = "quarantine"
@@ -287,6 +293,8 @@ def _resolve_model(recipe: Any, folder: Path) -> Any:
 
 
 def _absolute(value: Any, folder: Path) -> Any:
+    if isinstance(value, list):
+        return [_absolute(item, folder) for item in value]
     if not isinstance(value, str) or not value:
         return value
     return str((folder / Path(value).expanduser()).resolve())

@@ -83,6 +83,9 @@ donor_statistics:
   traits: [braaksc, ceradsc, cogdx, dcfdx_lv, plaq_d, plaq_n, nft, gpath]
   covariates: [age_death, msex, pmi, educ]
 
+# The dashboard and the logs of runs show donors by codes, and no value of a trait; true shows them.
+show_donors: false
+
 # auto: a GPU where there is one; cuda: fail where there is none; cpu.
 device: auto
 seed: 0

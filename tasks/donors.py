@@ -14,6 +14,7 @@ from somaflow.settings import DonorStatistics
 from somaflow.stamps import read_table
 from somaflow.traits import Traits
 from tasks.caching import can_heal
+from tasks.privacy import discreet
 
 
 @task(
@@ -22,6 +23,7 @@ from tasks.caching import can_heal
     retry_delay_seconds=5,
     retry_condition_fn=can_heal,
 )
+@discreet
 def measure_tiles(
     tiles: pd.DataFrame, pixel_offset: int, target: Path, number: int, n_parts: int
 ) -> int:
@@ -35,6 +37,7 @@ def measure_tiles(
     retry_delay_seconds=5,
     retry_condition_fn=can_heal,
 )
+@discreet
 def measure_features(
     output: Path,
     recipe: str,
@@ -59,6 +62,7 @@ def measure_features(
 
 
 @task(task_run_name="statistics of donors", retries=1, retry_condition_fn=can_heal)
+@discreet
 def analyse(
     output: Path,
     features: Mapping[str, Path],

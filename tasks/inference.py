@@ -23,6 +23,7 @@ from somaflow.paths import RunPaths
 from somaflow.recipes import Recipe
 from tasks.caching import can_heal
 from tasks.models import Device, segmenter_loader
+from tasks.privacy import discreet
 from tasks.workers import Workers, WorkersDied, time_left
 
 # A worker's log shows what is below this logger of Dask.
@@ -88,6 +89,7 @@ class Pace:
     retry_condition_fn=can_heal,
     cache_policy=NO_CACHE,  # the ledger knows what is done
 )
+@discreet
 def segment_shard(work: Work, shard: int, workers: Workers, pace: Pace) -> ShardDone:
     """Has a worker commit the shard, tiles that kill workers being set aside."""
     logger = get_run_logger()

@@ -26,9 +26,11 @@ from somaflow.splits import (
 from somaflow.study import Study
 from somaflow.tiles import read_tile, read_tile_labels
 from tasks.caching import can_heal
+from tasks.privacy import discreet
 
 
 @task(task_run_name="find tiles")
+@discreet
 def find_tiles(study: Study) -> list[str]:
     """Writes tiles.parquet; returns a line for each tile set aside and each row without tile."""
     table = discover_study(study)
@@ -39,6 +41,7 @@ def find_tiles(study: Study) -> list[str]:
 
 
 @task(task_run_name="check labelled tiles")
+@discreet
 def check_labels(study: Study) -> pd.DataFrame:
     """Labelled tiles, each read whole."""
     labelled = labelled_tiles(read_tiles(study.paths), study)
@@ -46,6 +49,7 @@ def check_labels(study: Study) -> pd.DataFrame:
 
 
 @task(task_run_name="split donors")
+@discreet
 def split_labelled(study: Study, labelled: pd.DataFrame) -> Splits:
     """Writes splits.yaml, drawn by seed or taken from the study's own file."""
     settings = study.splits
@@ -58,6 +62,7 @@ def split_labelled(study: Study, labelled: pd.DataFrame) -> Splits:
 
 
 @task(task_run_name="audit leakage between splits")
+@discreet
 def audit_splits(study: Study, labelled: pd.DataFrame, splits: Splits) -> int:
     """Fails if a donor, the same pixels or a near-duplicate lies in two splits."""
     offset = study.labelled_source.pixel_offset
@@ -67,6 +72,7 @@ def audit_splits(study: Study, labelled: pd.DataFrame, splits: Splits) -> int:
 
 
 @task(task_run_name="write Cellpose-ready images", retries=1, retry_condition_fn=can_heal)
+@discreet
 def prepare_images(study: Study, labelled: pd.DataFrame, splits: Splits, key: str) -> pd.DataFrame:
     """Writes the prepared folder and returns its table."""
     source = study.labelled_source
@@ -80,6 +86,7 @@ def prepare_images(study: Study, labelled: pd.DataFrame, splits: Splits, key: st
 
 
 @task(task_run_name="hash labelled files")
+@discreet
 def hash_labelled(study: Study, labelled: pd.DataFrame, splits: Splits) -> str:
     """Key of the prepared images."""
     return prepared_key(labelled, splits, study, study.paths)

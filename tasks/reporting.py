@@ -1,4 +1,7 @@
-"""What the dashboard and the terminal show: progress, score tables, lines about bad tiles."""
+"""What the dashboard and the terminal show: progress, score tables, lines about bad tiles.
+
+Nothing else makes artifacts; all of it goes through the filter of `tasks.privacy`.
+"""
 
 import json
 import logging
@@ -6,6 +9,7 @@ import re
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from contextvars import copy_context
 from threading import Thread
 from uuid import UUID
@@ -23,6 +27,7 @@ from tqdm import tqdm
 
 from somaflow.clocks import describe_duration
 from somaflow.experiments.results import Results, embed_pictures
+from tasks.privacy import hide, hide_table, note_on
 
 _LOGGER = logging.getLogger(__name__)
 _TERMINAL_INTERVAL_S = 1.0
@@ -106,12 +111,7 @@ class Progress:
 
     def _tell(self, progress: float, description: str) -> None:
         try:
-            if self._artifact is None:
-                key = re.sub("[^a-z0-9]+", "-", self._name.lower())
-                made = create_progress_artifact(progress, key=key, description=description)
-                self._artifact = made if isinstance(made, UUID) else None
-            else:
-                update_progress_artifact(self._artifact, progress, description)
+            self._artifact = tell_progress(self._artifact, progress, self._name, description)
         except (httpx.HTTPError, PrefectHTTPStatusError) as error:
             if not self._is_silent:
                 _LOGGER.warning("The dashboard does not hear of the progress: %s", error)
@@ -120,24 +120,54 @@ class Progress:
             self._is_silent = False
 
 
+def tell_progress(artifact: UUID | None, progress: float, name: str, words: str) -> UUID | None:
+    """Makes or updates a progress bar of the dashboard; returns which it is.
+
+    Args:
+        artifact: what the last call returned; None before the first.
+        progress: in percent.
+        name: becomes the artifact's key.
+        words: shown beside the bar.
+    """
+    if artifact is not None:
+        update_progress_artifact(artifact, progress, hide(words))
+        return artifact
+    key = re.sub("[^a-z0-9]+", "-", hide(name).lower())
+    made = create_progress_artifact(progress, key=key, description=hide(words))
+    return made if isinstance(made, UUID) else None
+
+
 def show_table(key: str, table: pd.DataFrame, description: str) -> None:
     """Puts a table on the dashboard."""
-    rows = json.loads(table.to_json(orient="records"))  # plain numbers, None for NaN
-    create_table_artifact(key=key, table=rows, description=description)
+    rows = json.loads(hide_table(table).to_json(orient="records"))  # plain numbers, None for NaN
+    create_table_artifact(key=key, table=rows, description=hide(description))
 
 
-def show_results(key: str, results: Results) -> None:
-    """Puts the page of an experiment on the dashboard, with its pictures."""
-    page = embed_pictures(results.markdown, results.pictures)
-    create_markdown_artifact(key=key, markdown=page, description=results.title)
+def show_results(key: str, results: Results, pictures: Mapping[str, bytes] | None = None) -> None:
+    """Puts the page of an experiment on the dashboard, with its pictures.
+
+    Args:
+        key: of the artifact.
+        results: the page.
+        pictures: to show instead of the page's own of these names, which name donors.
+    """
+    page = embed_pictures(_hide_page(results.markdown), {**results.pictures, **(pictures or {})})
+    create_markdown_artifact(key=key, markdown=page, description=hide(results.title))
 
 
 def show_lines(key: str, heading: str, lines: list[str]) -> None:
     """Puts a list on the dashboard, a line an item."""
     items = "\n".join(f"- `{line}`" for line in lines)
-    create_markdown_artifact(key=key, markdown=f"# {heading}\n\n{items}\n", description=heading)
+    page = _hide_page(f"# {heading}\n\n{items}\n")
+    create_markdown_artifact(key=key, markdown=page, description=hide(heading))
 
 
 def show_page(key: str, heading: str, markdown: str) -> None:
     """Puts a page of Markdown on the dashboard."""
-    create_markdown_artifact(key=key, markdown=markdown, description=heading)
+    create_markdown_artifact(key=key, markdown=_hide_page(markdown), description=hide(heading))
+
+
+def _hide_page(page: str) -> str:
+    """A page without donors, which then says where they are named."""
+    note = note_on(page)
+    return f"{hide(page)}\n*{note}.*\n" if note else page

@@ -10,6 +10,7 @@ from somaflow.recipes import Recipe
 from somaflow.settings import ThresholdGrid
 from tasks.caching import can_heal
 from tasks.models import Device, net_loader
+from tasks.privacy import discreet
 
 
 @task(
@@ -18,6 +19,7 @@ from tasks.models import Device, net_loader
     retry_delay_seconds=5,
     retry_condition_fn=can_heal,
 )
+@discreet
 def measure_gates(
     folder: Path,
     recipe: Recipe,
@@ -41,6 +43,7 @@ def measure_gates(
     retry_delay_seconds=5,
     retry_condition_fn=can_heal,
 )
+@discreet
 def sweep_recipe(
     folder: Path,
     recipe: Recipe,

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from somaflow.preparation import open_prepared
 from somaflow.recipes import Recipe, TrainingSettings
@@ -16,6 +15,8 @@ from somaflow.segmenter import limit_threads
 from somaflow.training import Health, train_model
 from tasks.caching import can_heal
 from tasks.models import Device
+from tasks.privacy import discreet
+from tasks.reporting import tell_progress
 
 _REPORT_INTERVAL_S = 20.0
 
@@ -26,6 +27,7 @@ _REPORT_INTERVAL_S = 20.0
     retry_delay_seconds=5,
     retry_condition_fn=can_heal,
 )
+@discreet
 def train_recipe(
     name: str,
     folder: Path,
@@ -92,9 +94,4 @@ class _HealthReport:
         line = f"{self._name}: {health.line()}"
         self._logger.log(30 if health.will_miss_deadline else 20, line)
         progress = 100.0 * health.step / health.n_steps
-        if self._artifact is None:
-            key = f"training-{self._name}".lower().replace(".", "-").replace("_", "-")
-            made = create_progress_artifact(progress=progress, key=key, description=line)
-            self._artifact = made if isinstance(made, UUID) else None
-        else:
-            update_progress_artifact(self._artifact, progress=progress, description=line)
+        self._artifact = tell_progress(self._artifact, progress, f"training-{self._name}", line)

@@ -6,12 +6,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
 from distributed import Worker, WorkerPlugin, get_worker
 
 from somaflow.clocks import JumpBack
+from somaflow.privacy import DonorCodes
+from tasks.privacy import use_codes
 
 # The trainer is imported where one may run: a worker of E5 needs none of it.
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
@@ -64,6 +67,20 @@ def time_left() -> tuple[float, float] | None:
     plugin: Any = get_worker().plugins[KnowsItsEnd.name]
     left: tuple[float, float] | None = plugin.time_left()
     return left
+
+
+class KeepsDonorsPrivate(WorkerPlugin):
+    """Tells a worker whose donors it must not name to Prefect."""
+
+    name = "keeps-donors-private"
+
+    def __init__(self, output: Path, codes: DonorCodes | None) -> None:
+        """For the study of that output folder; None = it shows its donors."""
+        self._output, self._codes = output, codes
+
+    def setup(self, worker: Worker) -> None:
+        """Called as the worker starts."""
+        use_codes(self._output, self._codes)
 
 
 class LeavesWhenClockJumps(WorkerPlugin):

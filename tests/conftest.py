@@ -1,12 +1,15 @@
 """What every test may use."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
+
+from somaflow.files import UMASK, take_umask
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -47,3 +50,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real images are not at {folder}; set SOMAFLOW_TEST_DATA to run these tests")
     return folder
+
+
+@pytest.fixture
+def owner_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The umask that somaflow's entry points take, for one test."""
+    monkeypatch.delenv(UMASK, raising=False)
+    former = os.umask(0o022)
+    take_umask()
+    yield
+    os.umask(former)

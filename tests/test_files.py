@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from somaflow.errors import OutputError
-from somaflow.files import hash_file, make_folder, sweep_temporaries, write_bytes, write_folder
+from somaflow.files import (
+    UMASK,
+    hash_file,
+    make_folder,
+    name_temporary,
+    private_folder,
+    sweep_temporaries,
+    write_bytes,
+    write_folder,
+    write_once,
+)
 
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
@@ -105,3 +115,75 @@ def test_sweep_removes_temporary_folders(tmp_path: Path) -> None:
     assert (orphan / "a" / "b").exists()
     assert [orphan] == sweep_temporaries(tmp_path, recursive=False)
     assert [] == list(tmp_path.iterdir())
+
+
+def test_write_once_keeps_the_first_content(tmp_path: Path) -> None:
+    """Who comes second writes nothing, and leaves no temporary."""
+    write_once(tmp_path / "a" / "secret", b"first")
+    write_once(tmp_path / "a" / "secret", b"second")
+    assert b"first" == (tmp_path / "a" / "secret").read_bytes()
+    assert ["secret"] == [path.name for path in (tmp_path / "a").iterdir()]
+
+
+def test_write_once_does_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems have none."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write_once(tmp_path / "secret", b"first")
+    assert b"first" == (tmp_path / "secret").read_bytes()
+    assert ["secret"] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("umask", "folder_mode", "file_mode"),
+    [(None, 0o700, 0o600), ("027", 0o750, 0o640), ("007", 0o770, 0o660)],
+)
+def test_command_line_makes_files_for_their_owner_or_a_group(
+    tmp_path: Path, umask: str | None, folder_mode: int, file_mode: int
+) -> None:
+    """Whatever the shell's own umask is; SOMAFLOW_UMASK lets a group share."""
+    environment = {name: value for name, value in os.environ.items() if name != UMASK}
+    done = subprocess.run(
+        [sys.executable, "-m", "somaflow", "init", str(tmp_path / "new")],
+        env=environment | ({} if umask is None else {UMASK: umask}),
+        umask=0o022,
+        check=False,
+    )
+    assert 0 == done.returncode
+    assert folder_mode == (tmp_path / "new").stat().st_mode & 0o777
+    assert file_mode == (tmp_path / "new" / "study.yaml").stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("umask", ["rw", "777", "-1", "0o27x"])
+def test_what_is_no_umask_is_refused(tmp_path: Path, umask: str) -> None:
+    """Before anything is written, and nobody is left without a right to what is their own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "somaflow", "init", str(tmp_path / "new")],
+        env={**os.environ, UMASK: umask},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 1 == done.returncode
+    assert "SOMAFLOW_UMASK must be a umask of three octal digits that leaves" in done.stderr
+    assert repr(umask) in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_private_folder_sweeps_what_a_killed_run_left_and_no_more(tmp_path: Path) -> None:
+    """One of a dead process of this host goes; one of another host may be in use for days."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    own = name_temporary(tmp_path / "tls")
+    left = own.with_name(own.name.replace(f"-{os.getpid()}-", f"-{dead.pid}-"))
+    foreign = tmp_path / "tls.somaflow-tmp-another-host-1-abcdef12"
+    for folder in (left, foreign):
+        folder.mkdir()
+        os.utime(folder, (0, 0))
+    with private_folder(own):
+        assert {own, foreign} == set(tmp_path.iterdir())
+        assert 0o700 == own.stat().st_mode & 0o777
+    assert {foreign} == set(tmp_path.iterdir())

@@ -1,7 +1,11 @@
 """One object owns every output path."""
 
+import inspect
 from pathlib import Path
 
+import pytest
+
+from somaflow.errors import StudyError
 from somaflow.paths import RunPaths, exported_image
 
 
@@ -35,3 +39,45 @@ def test_exported_images_lie_by_donor_and_region(tmp_path: Path) -> None:
     assert "00900001/grey/GFAP_00900001_grey_Snap-1.ome.zarr" == str(image.relative_to(tmp_path))
     assert tmp_path / "a.ome.zarr" == exported_image(tmp_path, "", "", "a")
     assert tmp_path / "d" / "a.ome.zarr" == exported_image(tmp_path, "d", "", "a")
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/x", "..", ".", ".hidden", "", "a\\b"])
+def test_no_name_leads_out_of_the_outputs(tmp_path: Path, name: str) -> None:
+    """A recipe, marker, key or stamp that is a path is refused wherever a path is made of it."""
+    paths = RunPaths(tmp_path)
+    makers = [
+        *(paths.prepared, paths.checkpoint, paths.recipe, paths.report, paths.sweep),
+        *(paths.evaluation, paths.labels, paths.cells_folder, paths.ledger, paths.plan),
+        *(paths.claims, paths.run_record, paths.current_experiment),
+        lambda key: paths.experiment("e1-recipes", key),
+        lambda key: paths.experiment("e5-donors", key),
+        lambda key: paths.experiment(key, "key"),
+        lambda key: paths.donor_part("tile-quality", key),
+        lambda key: paths.donor_part(key, "key"),
+        lambda key: paths.label_array("key", key),
+        lambda key: paths.label_shard(key, "8x8", 0),
+        lambda key: paths.cells(key, 0),
+        lambda key: paths.record(key, 0),
+    ]
+    for make in makers:
+        with pytest.raises(StudyError, match="must be plain"):
+            make(name)
+
+
+def test_every_path_that_is_made_of_a_name_is_tried_above() -> None:
+    """A new method of RunPaths that takes a name belongs into the test above."""
+    takes_text = {
+        name
+        for name, method in inspect.getmembers(RunPaths, inspect.isfunction)
+        if "str" in [str(hint) for hint in inspect.get_annotations(method).values()]
+        or str in inspect.get_annotations(method).values()
+    }
+    tried = inspect.getsource(test_no_name_leads_out_of_the_outputs)
+    assert len(takes_text) > 12
+    assert [] == [name for name in takes_text if f"paths.{name}" not in tried and name[0] != "_"]
+
+
+@pytest.mark.parametrize("name", ["hybrid-gated", "Iba 1-only", "αSyn-only", "a..b", "20261126T07"])
+def test_ordinary_names_are_plain(tmp_path: Path, name: str) -> None:
+    """Blanks and other alphabets are no danger."""
+    assert tmp_path / "recipes" / f"{name}.yaml" == RunPaths(tmp_path).recipe(name)

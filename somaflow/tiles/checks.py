@@ -11,18 +11,23 @@ from somaflow.images.formats import read_header
 from somaflow.images.header import ImageHeader
 from somaflow.images.planes import check_is_plane
 from somaflow.labels import check_labels_header
+from somaflow.tiles.places import Places
 from somaflow.tiles.table import OK, TileRow
 
 
-def check_headers(row: TileRow, pixel_offset: int = 0) -> TileRow:
+def check_headers(row: TileRow, places: Places, pixel_offset: int = 0) -> TileRow:
     """The row with its size filled in, or refused with the reason.
 
     Args:
         row: a tile as found; returned as it is unless its status is ok.
+        places: in which its files must really lie; one that does not is not opened.
         pixel_offset: that will be subtracted from every pixel.
     """
     if row.status != OK:
         return row
+    for path in filter(None, (row.dapi_path, row.marker_path, row.labels_path)):
+        if reason := places.refuse(path):
+            return row.refused(reason)
     try:
         headers = [
             _check_channel(path, channel, pixel_offset)

@@ -12,6 +12,7 @@ from somaflow.tiles.donor_tables import read_donor_table
 from somaflow.tiles.flat import find_flat_tiles
 from somaflow.tiles.folders import check_folder
 from somaflow.tiles.manifest import find_manifest_tiles
+from somaflow.tiles.places import Places
 from somaflow.tiles.rosmap import find_rosmap_tiles
 from somaflow.tiles.table import TileRow, build_table, spell_marker
 
@@ -27,6 +28,7 @@ def discover_tiles(
     markers: Sequence[str] | None = None,
     donor_table: Path | str | None = None,
     pixel_offset: int = 0,
+    also_in: Sequence[Path | str] = (),
 ) -> pd.DataFrame:
     """The tile table of a data set, from names and file headers alone; no pixel is decoded.
 
@@ -37,6 +39,7 @@ def discover_tiles(
             and for a manifest whatever it lists.
         donor_table: CSV file with tile_id and donor, for the flat and manifest layouts.
         pixel_offset: that will be subtracted from every pixel (32768 for scanR's signed export).
+        also_in: folders that tiles may really lie in besides the root, where links lead there.
 
     Returns:
         One row a tile, sorted by tile_id: tile_id, donor, marker, region, dapi_path, marker_path,
@@ -53,9 +56,11 @@ def discover_tiles(
         check_folder(root)
     asked = None if markers is None else tuple(spell_marker(name) for name in markers)
     donors = None if donor_table is None else read_donor_table(donor_table)
-    rows, unmatched = _find_tiles(root, layout, asked, donors)
+    is_file = layout == "manifest" and not root.is_dir()
+    places = Places([root.parent if is_file else root, *map(Path, also_in)])
+    rows, unmatched = _find_tiles(root, layout, asked, donors, places)
     with ThreadPoolExecutor(_N_READERS) as pool:
-        table = build_table(pool.map(lambda row: check_headers(row, pixel_offset), rows))
+        table = build_table(pool.map(lambda row: check_headers(row, places, pixel_offset), rows))
     table.attrs["unmatched_donor_rows"] = unmatched
     return table
 
@@ -73,10 +78,14 @@ def _check_layout(layout: str, donor_table: Path | str | None) -> None:
 
 
 def _find_tiles(
-    root: Path, layout: str, markers: tuple[str, ...] | None, donors: dict[str, str] | None
+    root: Path,
+    layout: str,
+    markers: tuple[str, ...] | None,
+    donors: dict[str, str] | None,
+    places: Places,
 ) -> tuple[list[TileRow], list[str]]:
     if layout == "rosmap":
-        return find_rosmap_tiles(root, markers), []
+        return find_rosmap_tiles(root, markers, places), []
     if layout == "flat":
         return find_flat_tiles(root, markers, donors)
-    return find_manifest_tiles(root, markers, donors)
+    return find_manifest_tiles(root, markers, donors, places)

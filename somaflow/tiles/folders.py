@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from somaflow.errors import StudyError
+from somaflow.tiles.places import Places
 
 _MOST_NAMES_SHOWN = 5
 _TIFF_ENDINGS = (".tif", ".tiff")
@@ -36,32 +37,43 @@ class Listing:
         files: names of its files.
         folders: names of its folders.
         fault: why it could not be listed, on one line; "" if it was.
+        strays: why links in it are not followed, by name: they lead out of where tiles may lie.
     """
 
     folder: Path
     files: list[str]
     folders: list[str]
     fault: str = ""
+    strays: dict[str, str] = field(default_factory=dict)
 
 
-def walk_folders(root: Path) -> Iterator[Listing]:
+def walk_folders(root: Path, places: Places) -> Iterator[Listing]:
     """Every folder under `root`, and `root` itself, in the order of their paths."""
     waiting = [root]
     while waiting:
-        listing = list_folder(waiting.pop())
+        listing = list_folder(waiting.pop(), places)
         waiting.extend(listing.folder / name for name in reversed(listing.folders))
         yield listing
 
 
-def list_folder(folder: Path) -> Listing:
-    """The names in `folder`, or the reason why they cannot be told."""
-    files, folders = [], []
+def list_folder(folder: Path, places: Places | None = None) -> Listing:
+    """The names in `folder`, or the reason why they cannot be told.
+
+    Args:
+        folder: to list.
+        places: links to folders outside of them are no folders; None = all are.
+    """
+    files, folders, strays = [], [], {}
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if not entry.is_dir():
                     files.append(entry.name)
-                elif not entry.name.startswith(".") and not _leads_back(entry):
+                elif entry.name.startswith(".") or _leads_back(entry):
+                    continue
+                elif places is not None and (fault := _leads_out(entry, places)):
+                    strays[entry.name] = fault
+                else:
                     folders.append(entry.name)
     except OSError as error:
         fault = (
@@ -69,7 +81,7 @@ def list_folder(folder: Path) -> Listing:
             "change its permissions or take it out"
         )
         return Listing(folder, [], [], fault)
-    return Listing(folder, sorted(files), sorted(folders))
+    return Listing(folder, sorted(files), sorted(folders), strays=strays)
 
 
 def _leads_back(entry: os.DirEntry[str]) -> bool:
@@ -78,6 +90,10 @@ def _leads_back(entry: os.DirEntry[str]) -> bool:
         return False
     place = Path(entry.path).parent.resolve()
     return Path(entry.path).resolve() in (place, *place.parents)
+
+
+def _leads_out(entry: os.DirEntry[str], places: Places) -> str:
+    return places.refuse(entry.path) if entry.is_symlink() else ""
 
 
 def no_tiles(root: Path, layout: str, expected: str) -> StudyError:

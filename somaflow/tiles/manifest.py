@@ -1,8 +1,9 @@
 """Layout «manifest»: a CSV file that names every tile's files, for data kept in any other way.
 
 Columns tile_id, marker, and dapi_path or marker_path or both; optional donor, region, labels_path,
-dapi_channel, marker_channel. Paths are relative to the CSV file's folder. An empty path declares
-that the channel does not exist: it is read as zeros. Further columns are ignored.
+dapi_channel, marker_channel. Paths are relative to the CSV file's folder and stay in it, or are
+absolute and lie where they say. An empty path declares that the channel does not exist: it is read
+as zeros. Further columns are ignored.
 """
 
 import os
@@ -11,7 +12,9 @@ from collections import defaultdict
 from pathlib import Path
 
 from somaflow.errors import StudyError
+from somaflow.paths import is_plain
 from somaflow.tiles.donor_tables import read_csv
+from somaflow.tiles.places import Places
 from somaflow.tiles.table import TileRow, spell_marker
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -19,7 +22,7 @@ _PATH_COLUMNS = ("dapi_path", "marker_path", "labels_path")
 
 
 def find_manifest_tiles(
-    root: Path, markers: tuple[str, ...] | None, donors: dict[str, str] | None
+    root: Path, markers: tuple[str, ...] | None, donors: dict[str, str] | None, places: Places
 ) -> tuple[list[TileRow], list[str]]:
     """A row for every line of the manifest.
 
@@ -27,6 +30,7 @@ def find_manifest_tiles(
         root: the CSV file, or a folder with manifest.csv.
         markers: those asked for, canonically spelled; None = any.
         donors: donor by tile_id, for lines without one; None = no table.
+        places: gets the folders of absolute paths, which say themselves where their files lie.
 
     Returns:
         The rows, and the tile_ids of the donor table that match none of them.
@@ -42,11 +46,15 @@ def find_manifest_tiles(
         raise StudyError(
             f"the manifest must have a column dapi_path or marker_path, {path} has neither; add one"
         )
-    places: dict[str, list[int]] = defaultdict(list)
+    lines_of: dict[str, list[int]] = defaultdict(list)
     for line, cells in lines:
-        places[cells["tile_id"]].append(line)
-    rows = [_make_row(path, line, cells, markers, donors, places) for line, cells in lines]
-    return rows, sorted(set(donors or {}) - set(places))
+        lines_of[cells["tile_id"]].append(line)
+    for _, cells in lines:
+        named = [Path(cells.get(column, "")) for column in _PATH_COLUMNS]
+        for folder in {file.parent for file in named if file.is_absolute()}:
+            places.admit(folder)
+    rows = [_make_row(path, line, cells, markers, donors, lines_of) for line, cells in lines]
+    return rows, sorted(set(donors or {}) - set(lines_of))
 
 
 def _make_row(
@@ -55,7 +63,7 @@ def _make_row(
     cells: dict[str, str],
     markers: tuple[str, ...] | None,
     donors: dict[str, str] | None,
-    places: dict[str, list[int]],
+    lines_of: dict[str, list[int]],
 ) -> TileRow:
     channels = {
         name: _read_channel(cells.get(name, "")) for name in ("dapi_channel", "marker_channel")
@@ -79,7 +87,7 @@ def _make_row(
             f"{line}; correct it"
         )
     reason = (
-        _find_id_fault(row, path, cells, places)
+        _find_id_fault(row, path, cells, lines_of)
         or _find_marker_fault(row, path, line, markers)
         or _find_path_fault(row, path, line)
         or _find_donor_fault(row, path, line, donors)
@@ -99,9 +107,9 @@ def _resolve(folder: Path, cell: str) -> str:
 
 
 def _find_id_fault(
-    row: TileRow, path: Path, cells: dict[str, str], places: dict[str, list[int]]
+    row: TileRow, path: Path, cells: dict[str, str], lines_of: dict[str, list[int]]
 ) -> str:
-    lines = places[cells["tile_id"]]
+    lines = lines_of[cells["tile_id"]]
     if not _SAFE_ID.fullmatch(cells["tile_id"]):
         return (
             "tile_id must be letters, digits, dot, underscore or hyphen, found "
@@ -116,9 +124,9 @@ def _find_id_fault(
 
 
 def _find_marker_fault(row: TileRow, path: Path, line: int, markers: tuple[str, ...] | None) -> str:
-    if row.marker and (markers is None or row.marker in markers):
+    if is_plain(row.marker) and (markers is None or row.marker in markers):
         return ""
-    asked = f"one of {', '.join(markers)}" if markers else "named"
+    asked = f"one of {', '.join(markers)}" if markers else "named, without slashes"
     return (
         f"marker must be {asked}, found {row.marker!r} in {path} line {line}; "
         "correct it or take the line out"

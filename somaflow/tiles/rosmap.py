@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from somaflow.tiles.folders import is_tiff_name, no_tiles, walk_folders
+from somaflow.tiles.places import Places
 from somaflow.tiles.table import TileRow, make_safe, refuse_duplicates, select_marker, spell_marker
 
 EXPECTED = (
@@ -25,22 +26,24 @@ _CHANNEL = re.compile(r"_(?:(?P<stain>[A-Za-z0-9]+)-)?b\d+c(?P<channel>\d+)(?![0
 _SNAP_FOLDER = re.compile(r"\.tiff?_files$", re.IGNORECASE)
 
 
-def find_rosmap_tiles(root: Path, markers: tuple[str, ...] | None) -> list[TileRow]:
+def find_rosmap_tiles(root: Path, markers: tuple[str, ...] | None, places: Places) -> list[TileRow]:
     """A row for every folder that holds a tile, in one pass over names.
 
     Args:
         root: folder of the marker folders.
         markers: those asked for, canonically spelled; None = GFAP, NeuN, IBA1, OLIG2.
+        places: a link to a folder outside of them is a row that says so.
 
     Raises:
         StudyError: if there is no such folder.
     """
     rows = []
-    for listing in walk_folders(root):
+    for listing in walk_folders(root, places):
         folder, images = listing.folder, [name for name in listing.files if is_tiff_name(name)]
+        for name, reason in listing.strays.items():
+            rows.append(_refuse_folder(root, folder / name, reason))
         if listing.fault and folder != root:
-            unread = TileRow(tile_id=make_safe("_".join(folder.relative_to(root).parts)))
-            rows.append(unread.refused(listing.fault))
+            rows.append(_refuse_folder(root, folder, listing.fault))
         elif _SNAP_FOLDER.search(folder.name) or any(_CHANNEL.search(name) for name in images):
             rows.append(_make_row(root, folder, images, markers))
     if not rows:
@@ -48,15 +51,20 @@ def find_rosmap_tiles(root: Path, markers: tuple[str, ...] | None) -> list[TileR
     return refuse_duplicates(rows)
 
 
+def _refuse_folder(root: Path, folder: Path, reason: str) -> TileRow:
+    return TileRow(tile_id=make_safe("_".join(folder.relative_to(root).parts))).refused(reason)
+
+
 def _make_row(
     root: Path, folder: Path, images: list[str], markers: tuple[str, ...] | None
 ) -> TileRow:
     parts = folder.relative_to(root).parts
     if len(parts) != _DEPTH:
-        return TileRow(tile_id=make_safe("_".join(parts))).refused(
+        reason = (
             f"a tile must lie at {EXPECTED}, found images at {folder}; move them or correct the "
             "tile folder"
         )
+        return _refuse_folder(root, folder, reason)
     outer, inner, projid, region, snap = parts
     marker = spell_marker(outer, markers)
     donor = projid.zfill(_DONOR_DIGITS) if _is_donor(projid) else ""

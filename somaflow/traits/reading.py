@@ -133,7 +133,8 @@ def _find_columns(sheet: Sheet, codebook: Codebook, path: Path) -> tuple[dict[st
     found: dict[str, list[int]] = {}
     for place, name in enumerate(sheet.columns):
         found.setdefault(name.casefold(), []).append(place)
-    names = ", ".join(filter(None, sheet.columns)) or "none"
+    # Quoted: in a file without a header they are the values of its first donor.
+    names = ", ".join(f'"{name}"' for name in sheet.columns if name) or "none"
     id_places = found.get(codebook.id_column.casefold(), [])
     if len(id_places) != 1:
         raise StudyError(

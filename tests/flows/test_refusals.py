@@ -61,7 +61,7 @@ def test_inference_before_preparation_says_what_to_run(study: Path, somaflow: Ru
 
 
 def test_donor_in_two_splits_is_refused(study: Path, finished: Finished, somaflow: Run) -> None:
-    """A hand-edited splits file with a donor on both sides stops e0-prepare, naming the donor."""
+    """A donor on both sides stops e0-prepare, which names the donor by code and says where."""
     written = finished.folder / "output" / "splits.yaml"
     splits = yaml.load(written.read_text(), yaml.BaseLoader)
     donor = splits["donors"]["train"][0]
@@ -70,7 +70,10 @@ def test_donor_in_two_splits_is_refused(study: Path, finished: Finished, somaflo
     edit(study, splits={"file": "mine.yaml"})
     done = somaflow("run", "e0-prepare", study)
     assert done.returncode == 1
-    assert donor in done.stderr.split("somaflow: ")[-1]
+    codes = study.parent / "output" / "donor-codes" / "codes.tsv"
+    code = dict(line.split("\t")[::-1] for line in codes.read_text().splitlines())[donor]
+    words = done.stderr.split("somaflow: ")[-1]
+    assert code in words and str(codes) in words and donor not in done.stderr
 
 
 def test_labelled_tile_in_two_splits_under_two_names_is_a_leak(study: Path, somaflow: Run) -> None:

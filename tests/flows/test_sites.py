@@ -8,10 +8,13 @@ from threading import Thread
 
 import pytest
 import yaml
+from distributed import get_worker
 
 from flows.sites import Runner, dask_runner
 from infra.sandbox import Sandbox
 from somaflow.errors import SiteError
+from tests.infra.test_tls import refuses
+from tests.permissions import open_to_others
 from tests.slurm import resume_nodes, running_sandbox
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -67,6 +70,25 @@ def ask(site: str, folder: Path) -> str:
     """Asks any worker of the site for its job."""
     with dask_runner(site, folder) as runner:
         return str(runner.compute("job", job_number))
+
+
+def worker_address() -> str:
+    """On a worker: where it listens."""
+    return str(get_worker().address)
+
+
+def test_jobs_and_scheduler_take_nobody_without_the_key(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Everything is encrypted, a client without key is refused, and the key goes with the run."""
+    site = write_site(sandbox, tmp_path)
+    with dask_runner(site, tmp_path) as runner:
+        worker = str(runner.compute("address", worker_address))
+        scheduler = str(runner.start().client.scheduler.address)
+        (keys,) = tmp_path.glob("tls*")
+        assert [] == open_to_others(keys) and 0o700 == keys.stat().st_mode & 0o777
+        assert worker.startswith("tls://") and scheduler.startswith("tls://")
+        for address in (worker, scheduler):
+            assert refuses(address.replace("tls://", "tcp://"), None)
+    assert [] == list(tmp_path.glob("tls*"))
 
 
 def test_partition_that_does_not_exist_is_named(sandbox: Sandbox, tmp_path: Path) -> None:

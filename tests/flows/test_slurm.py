@@ -11,6 +11,7 @@ from somaflow.study import load_study
 from tests.conftest import REPOSITORY
 from tests.flows.conftest import Finished
 from tests.inference.study_files import tree_digest
+from tests.permissions import open_to_others
 from tests.slurm import running_sandbox
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -41,6 +42,8 @@ def test_jobs_of_slurm_leave_the_same_bytes(
     assert "Name=somaflow " in jobs
     logs = (study.output / "logs" / "slurm").glob("somaflow-*.err")
     assert any("shard" in log.read_text() for log in logs)
+    assert [] == open_to_others(study.output / "labels"), "jobs must take the umask too"
+    assert [] == open_to_others(study.output / "logs")
     undisturbed = load_study(finished.study).output
     for part in RESULTS:
         assert tree_digest(undisturbed / part) == tree_digest(study.output / part)

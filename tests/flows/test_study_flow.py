@@ -13,6 +13,7 @@ from somaflow.labelstore import open_labels
 from somaflow.paths import RunPaths
 from tests.flows.conftest import Finished, Run
 from tests.inference.study_files import tree_digest
+from tests.permissions import open_to_others
 
 pytestmark = pytest.mark.server
 
@@ -45,6 +46,14 @@ def test_study_flow_leaves_labels_and_cells_of_every_tile(finished: Finished) ->
         for tile_id in store.tile_ids:
             assert store.read(tile_id).shape == (160, 160)
             assert len(set(store.read(tile_id).ravel()) - {0}) == per_tile.get(tile_id, 0)
+
+
+def test_all_that_a_study_makes_is_its_owners_alone(finished: Finished) -> None:
+    """Labels, cells, checkpoints, task results, reports: 0600, and their folders 0700."""
+    output = finished.folder / "output"
+    assert len(list(output.rglob("*"))) > 100
+    assert [] == open_to_others(output)
+    assert 0o700 == output.stat().st_mode & 0o777
 
 
 def test_study_flow_scores_splits_of_different_donors(finished: Finished) -> None:

@@ -122,6 +122,20 @@ def test_workers_leave_before_their_time_limit_one_at_a_time(
     assert "--nworkers" not in script
 
 
+@pytest.mark.parametrize(("asked", "line"), [("", "umask 0077"), ("027", "umask 0027")])
+def test_jobs_make_files_as_the_flow_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, line: str
+) -> None:
+    """The first line of a job, before anything can be written."""
+    with_sbatch(tmp_path, monkeypatch)
+    monkeypatch.setenv("SOMAFLOW_UMASK", asked)
+    arguments = runner_arguments(load_site("slurm"), tmp_path)
+    with arguments["cluster_class"](**arguments["cluster_kwargs"]) as cluster:
+        script = cluster.job_script().splitlines()
+    commands = [text for text in script if text and not text.startswith("#")]
+    assert line == commands[0]
+
+
 def test_workers_keep_their_memory_and_one_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

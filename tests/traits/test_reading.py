@@ -182,7 +182,7 @@ def test_rows_without_id_are_counted(tmp_path: Path) -> None:
         ("projid,braaksc\n", "must have a row a donor"),
         ("projid,braaksc\n,,\n", "must have a row a donor"),
         ("projid,braaksc\n1,2,3\n", "more cells than its 2 columns"),
-        ("id,braaksc\n1,2\n", "must have one column projid .* has 0 among id, braaksc"),
+        ("id,braaksc\n1,2\n", "must have one column projid .* has 0 among .id., .braaksc."),
         ("projid,projid\n1,2\n", "has 2 among"),
         ("projid,weight\n1,2\n", "must have columns of its codebook"),
         ("projid,braaksc\n1,2\n1,3\n", "none of .* can be used"),
