@@ -45,6 +45,7 @@ class Kind:
 
 
 STUDY = Kind("study file", ("study.yaml",), "e0-prepare")
+STAGES = Kind("note of the stages of a study", ("stages.json",), "study")
 TILES = Kind("tile table", ("tiles.parquet",), "e0-prepare")
 FINGERPRINTS = Kind("index of fingerprints", ("fingerprints.parquet",), "e0-prepare")
 SPLITS = Kind("splits file", ("splits.yaml",), "e0-prepare")
@@ -67,11 +68,27 @@ DONOR_PART = Kind("table behind donor statistics", ("donors/parts/*.parquet",), 
 REPORT = Kind("report", ("reports/*/report.html",), "e5-donors")
 
 KINDS = (
-    *(STUDY, TILES, FINGERPRINTS, SPLITS, PREPARED, TRAINING, STATE, HISTORY, EVALUATION, SWEEP),
+    *(
+        STUDY,
+        STAGES,
+        TILES,
+        FINGERPRINTS,
+        SPLITS,
+        PREPARED,
+        TRAINING,
+        STATE,
+        HISTORY,
+        EVALUATION,
+        SWEEP,
+    ),
     *(RECIPE, PAGE, PLAN, INFERENCE, SHARD, LABELS, CELLS, DONOR_PART, REPORT),
 )
 
 WITHOUT_VERSION = {
+    "at-work.lock": "empty",
+    "at-work.json": "counts only while the run that wrote it is at work",
+    "donor-codes/secret": "random",
+    "donor-codes/codes.tsv": "for people, never read again",
     "prepared/*/*/*.tif": "Cellpose opens them; prepared.parquet beside them has one",
     "checkpoints/*/*.pt": "weights that Cellpose opens; training.json has one, and their checksums",
     "checkpoints/*/*.bad": "a damaged state that was set aside",

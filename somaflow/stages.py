@@ -8,9 +8,11 @@ import json
 
 from somaflow.files import write_text
 from somaflow.paths import RunPaths
+from somaflow.schema import STAGES as NOTE
+from somaflow.schema import make_stamp
+from somaflow.stamps import check_file
 from somaflow.study import Study
 
-SCHEMA_VERSION = 1
 STAGES = (
     "e0-prepare",
     "e1-recipes",
@@ -41,12 +43,20 @@ def stages_of(study: Study, has_labelled: bool) -> list[str]:
 def note_stages(paths: RunPaths, stages: list[str]) -> None:
     """Notes what a run of the flow `study` sets out to do, in place of an earlier note."""
     if read_stages(paths) != stages:
-        content = {"schema_version": SCHEMA_VERSION, "stages": stages}
+        content = {**make_stamp(NOTE), "stages": stages}
         write_text(paths.stages, json.dumps(content, indent=1) + "\n")
 
 
 def read_stages(paths: RunPaths) -> list[str]:
-    """The stages that the last run of `study` set out to do; none if there was no such run."""
+    """The stages that the last run of `study` set out to do; none if there was no such run.
+
+    Raises:
+        SchemaError: if a newer somaflow noted them.
+    """
+    try:
+        check_file(NOTE, paths.stages)
+    except json.JSONDecodeError:
+        return []
     try:
         return [str(name) for name in json.loads(paths.stages.read_text("utf-8"))["stages"]]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
