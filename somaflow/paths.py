@@ -130,9 +130,14 @@ class RunPaths:
         """A table that the donor statistics are made from, for example `tile-quality`."""
         return self.output / "donors" / "parts" / f"{_plain(name)}-{_plain(key)}.parquet"
 
+    @property
+    def reports(self) -> Path:
+        """Folder of all reports."""
+        return self.output / "reports"
+
     def report(self, stamp: str) -> Path:
         """Folder of one report, by when it was made."""
-        return self.output / "reports" / _plain(stamp)
+        return self.reports / _plain(stamp)
 
     def sweep(self, key: str) -> Path:
         """Folder of one threshold sweep or gate table: counts and cells, one row each."""

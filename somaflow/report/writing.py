@@ -81,7 +81,7 @@ def _digest(body: str, files: Mapping[str, bytes]) -> str:
 
 def _find_same(study: Study, digest: str) -> Path | None:
     """The newest report, if it has this digest in its head."""
-    reports = sorted(study.paths.report("").glob("*/report.html"))
+    reports = sorted(study.paths.reports.glob("*/report.html"))
     if not reports:
         return None
     with reports[-1].open(encoding="utf-8", errors="replace") as handle:

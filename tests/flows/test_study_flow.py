@@ -1,6 +1,8 @@
 """The main job end to end: real server, real Dask workers, the embedded model."""
 
+import itertools
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,28 @@ def test_dashboard_shows_progress_and_scores(finished: Finished, api_url: str) -
     assert float(artifacts["tiles-segmented-with-baseline"]["data"]) == 100.0
     assert "F1 pooled" in artifacts["e1-recipes"]["data"]
     assert {"splits", "inference", "tiles-scored"} <= set(artifacts)
+
+
+def ask_all(api_url: str, kind: str) -> Iterator[str]:
+    """Everything of a kind that the server's API tells, as text."""
+    for offset in itertools.count(0, 200):
+        body = {"limit": 200, "offset": offset}
+        answer = httpx.post(f"{api_url}/{kind}/filter", json=body, timeout=60)
+        answer.raise_for_status()
+        if not answer.json():
+            return
+        yield answer.text
+
+
+def test_api_names_no_donor(finished: Finished, api_url: str) -> None:
+    """Logs, artifacts and runs of every experiment, read as the dashboard reads them."""
+    tiles = pd.read_parquet(RunPaths(finished.folder / "output").tiles)
+    donors = set(tiles.donor)
+    assert 4 == len(donors)
+    for kind in ("logs", "artifacts", "flow_runs", "task_runs"):
+        told = "".join(ask_all(api_url, kind))
+        assert "synthetic" in told or kind == "task_runs"
+        assert set() == {donor for donor in donors if donor in told}, kind
 
 
 def test_deleted_results_are_made_again_despite_the_cache(study: Path, somaflow: Run) -> None:
