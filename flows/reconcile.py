@@ -29,6 +29,7 @@ from somaflow.unfinished import (
     inputs_changed,
     was_run_whole,
 )
+from tasks.privacy import discreet
 from tasks.reporting import show_table
 
 TAG = "reconcile"
@@ -48,6 +49,7 @@ class Row:
 
 
 @flow(name="reconcile", flow_run_name="repair what is unfinished")
+@discreet
 def reconcile(
     roots: list[Path] | None = None, site: str = "laptop", stale_days: float = 7
 ) -> dict[str, Any]:

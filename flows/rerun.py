@@ -17,6 +17,7 @@ from prefect.utilities.urls import url_for
 
 from flows.history import FLOWS
 from somaflow.failures import Cause, read_cause
+from tasks.privacy import discreet
 from tasks.reporting import show_page
 
 WAITS_MINUTES = [1.0, 10.0, 60.0, 240.0]
@@ -25,6 +26,7 @@ _FAILED = (StateType.FAILED, StateType.CRASHED)
 
 
 @flow(name="rerun", flow_run_name="look after {flow_run_id}")
+@discreet
 def rerun(flow_run_id: UUID, waits_minutes: list[float] = WAITS_MINUTES) -> dict[str, Any]:
     """Starts a run again that failed, after a wait that grows, or reports what a person must mend.
 

@@ -100,6 +100,14 @@ class RunPaths:
         """Cellpose-ready images and labels, a folder a split."""
         return self.output / "prepared" / _plain(key)
 
+    def prepared_folders(self) -> list[Path]:
+        """All folders of prepared tiles."""
+        return sorted((self.output / "prepared").glob("*"))
+
+    def checkpoint_folders(self) -> list[Path]:
+        """All trainings that have begun."""
+        return sorted((self.output / "checkpoints").glob("*"))
+
     def checkpoint(self, key: str) -> Path:
         """One training: trainer state while it runs, best and last weights, history, record."""
         return self.output / "checkpoints" / _plain(key)

@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import pandas as pd
 import yaml
 
 from somaflow.errors import StudyError
+from somaflow.schema import TILES
+from somaflow.stamps import read_table
 from somaflow.study import Study, TileSource
 from somaflow.tiles.folders import list_folder
 from somaflow.tiles.places import Places
@@ -129,6 +130,6 @@ def _split_donors(path: Path) -> set[str]:
 
 def _tile_donors(path: Path) -> set[str]:
     try:
-        return set(pd.read_parquet(path, columns=["donor"])["donor"].astype(str))
+        return set(read_table(TILES, path, columns=["donor"])["donor"].astype(str))
     except (OSError, ValueError, KeyError):
         return set()

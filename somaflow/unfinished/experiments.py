@@ -49,7 +49,7 @@ def find_cut_trainings(study: Study, prepared: Prepared) -> Iterator[Unfinished]
     Weights are not hashed, but for those that all start from, whose checksum is in the keys.
     """
     tuning = study.fine_tuning
-    if tuning is None or not any(study.paths.checkpoint("").glob("*")):
+    if tuning is None or not study.paths.checkpoint_folders():
         return
     base = study.recipe(tuning.base)
     base = base.model_copy(update={"model_sha256": base.model_sha256 or weights_sha256(base.model)})

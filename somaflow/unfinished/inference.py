@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import pandas as pd
-
 from somaflow.errors import StoreError
 from somaflow.ledger import ShardRecord, read_record, read_run
 from somaflow.paths import RunPaths
+from somaflow.schema import PLAN
+from somaflow.stamps import read_table
 from somaflow.study import Study
 from somaflow.unfinished.finding import Unfinished
 
@@ -81,7 +81,7 @@ def find_stale_quarantine(
 
 
 def _read_ledger(paths: RunPaths, recipe: str, key: str) -> Ledger:
-    plan = pd.read_parquet(paths.plan(key), columns=["shard"])
+    plan = read_table(PLAN, paths.plan(key), columns=["shard"])
     shards = sorted(int(shard) for shard in plan["shard"].unique())
     return Ledger(recipe, key, {shard: _glance(paths, key, shard) for shard in shards})
 

@@ -75,7 +75,7 @@ def _told(flow: str, look: Callable[[], Iterator[Unfinished]]) -> list[Unfinishe
 def _look_at_preparation(study: Study) -> Iterator[Unfinished]:
     # Where a whole folder of another key is there, labels or splits have changed since: that the
     # study is to follow them is for its user to say.
-    folders = study.paths.prepared("").glob("*")
+    folders = study.paths.prepared_folders()
     if _has_labelled(study) and not any(is_prepared(folder) for folder in folders):
         yield Unfinished(_PREPARE, "its labelled tiles are not split and prepared yet")
 
@@ -123,7 +123,7 @@ def _lack_of_donors(study: Study, is_whole: bool) -> str:
         return ""
     if page is None:
         return "the study was to run it, its page is not made"
-    has_report = any(study.paths.report("").glob("*/report.html"))
+    has_report = any(study.paths.reports.glob("*/report.html"))
     return "" if has_report else "the study was to end with a report, there is none"
 
 

@@ -8,10 +8,10 @@ import pytest
 
 import somaflow
 from flows.scoring import recipe_key
-from flows.trainings import make_job
 from somaflow.checks import find_notes, find_problems
 from somaflow.errors import SchemaError
-from somaflow.experiments.plan import plan_trainings, training_tiles
+from somaflow.experiments.jobs import recipe_job
+from somaflow.experiments.plan import plan_trainings
 from somaflow.inventory import find_prepared
 from somaflow.keys import STEP_VERSIONS
 from somaflow.labelstore import create_arrays
@@ -99,9 +99,8 @@ def test_every_training_is_done_already(study: Study, release: Path) -> None:
     prepared = find_prepared(study)
     assert study.fine_tuning is not None
     (plan,) = plan_trainings(study.fine_tuning, prepared.tiles)
-    tiles = training_tiles(plan, prepared.tiles)
     base = study.recipe(study.fine_tuning.base)
-    job = make_job(study, prepared, plan, tiles.train_ids, tiles.val_ids, base)
+    job = recipe_job(study, prepared, plan, base)
     assert job.is_done
     assert [job.folder] == list(study.output.glob("checkpoints/*"))
 
