@@ -24,11 +24,11 @@ def write_study(paths: RunPaths, ages_s: list[float], n_shards: int = 4) -> None
         }
     )
     write_plan(paths, KEY, plan_shards(tiles, 10), {})
+    now = time.time()  # once: on a busy machine a second goes by between two records
     for shard, age_s in enumerate(ages_s):
         done = tuple(TileRecord(f"tile-{10 * shard + n:03}", 3) for n in range(10))
         write_record(paths, ShardRecord(KEY, shard, "32x32", shard, "cpu", "", "", done))
-        then = time.time() - age_s
-        os.utime(paths.record(KEY, shard), (then, then))
+        os.utime(paths.record(KEY, shard), (now - age_s, now - age_s))
 
 
 def test_rate_and_time_left_come_from_the_commits(tmp_path: Path) -> None:

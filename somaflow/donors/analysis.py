@@ -111,12 +111,13 @@ def analyse_donors(
     analysis.tables["columns"] = columns
     main, *others = features
     analysis.tables["reliability"] = measure_reliability(features, quality, columns, seed)
-    for other in [name for name in others if not can_compare(columns, main, name)]:
-        analysis.problems.append(
-            f"{main} and {other} have no feature of donors in common and are not compared"
-        )
-    others = [name for name in others if can_compare(columns, main, name)]
-    for other in others:
+    comparable = [other for other in others if can_compare(columns, main, other)]
+    analysis.problems += [
+        f"{main} and {other} have no feature of donors in common and are not compared"
+        for other in others
+        if other not in comparable
+    ]
+    for other in comparable:
         analysis.append({"agreement": measure_agreement(wide, columns, main, other)})
     if traits is None:
         return analysis
@@ -130,7 +131,7 @@ def analyse_donors(
     analysis.power = _describe_power(columns, table, names)
     _associate(analysis, wide, columns, table, names, covariates, settings, seed)
     _fit(analysis, features, quality, wide, columns, table, names, covariates, kinds)
-    for other in others:
+    for other in comparable:
         try:
             analysis.append(
                 compare_with_baseline(

@@ -9,8 +9,10 @@ from somaflow.files import write_text
 from somaflow.inventory import discover_study
 from somaflow.paths import RunPaths
 from somaflow.study import load_study
+from somaflow.traits import load_codebook, match_donors, read_traits
 from tests.scale import study as scale_study
 from tests.scale.bare import infer_bare, same_bytes
+from tests.scale.donors import add_traits
 from tests.scale.study import check_disk, make_study
 from tests.scale.summary import describe_run, tabulate
 from tests.scale.totals import WrongTiles, check_tiles, find_key, measure_outputs
@@ -116,6 +118,19 @@ def test_table_has_a_column_a_size() -> None:
 
     assert ["1 tiles", "10 tiles"] == list(table)
     assert ["2", "-"] == table.loc["a b_s"].tolist()
+
+
+def test_donor_statistics_have_traits_and_two_recipes(tmp_path: Path) -> None:
+    """The study's 69 donors all have traits, and a second recipe segments their tiles."""
+    path = make_study(tmp_path / "study", N_TILES, SHAPE, N_DISTINCT)
+    add_traits(path)
+    study = load_study(path)
+
+    assert ["stand-in", "stand-in-large"] == study.inference_recipes
+    assert study.traits is not None
+    traits = read_traits(study.traits, load_codebook(), study.donor_statistics.traits)
+    match = match_donors(discover_study(study).donor, traits.table.donor)
+    assert ([], 69) == (list(match.without_traits), traits.table.donor.nunique())
 
 
 def test_watched_command_is_timed_and_a_failed_one_raises(tmp_path: Path) -> None:

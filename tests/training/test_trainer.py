@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+import somaflow
 from somaflow.evaluation import count_matches, summarise
 from somaflow.evaluation.scoring import read_prepared
 from somaflow.files import hash_file
@@ -41,7 +42,8 @@ def test_finished_training_says_what_it_was(train, prepared):
     assert 64 == record["settings"]["crop_px"]
     assert ["cpu"] == record["devices"]
     assert 0 == record["n_resumes"]
-    assert {"somaflow", "cellpose", "torch", "numpy"} == set(record["versions"])
+    assert {"cellpose", "torch", "numpy"} == set(record["versions"])
+    assert (1, somaflow.__version__) == (record["schema_version"], record["somaflow"])
     assert hash_file(trained.path) == trained.sha256 == record["files"]["best.pt"]
     assert hash_file(trained.last_path) == record["files"]["last.pt"]
     assert not (trained.path.parent / "state.pt").exists()

@@ -17,7 +17,9 @@ RELEASES = sorted(path.parent for path in Path(__file__).parent.glob("*/study.ta
 def unpack(release: Path, folder: Path) -> Path:
     """Unpacks the study of a release; returns its study file."""
     with tarfile.open(release / "study.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
+        # As an attribute: Python 3.11.2 (Debian 12) has no argument `filter`, and ignores it.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(folder)
     return folder / "study.yaml"
 
 
