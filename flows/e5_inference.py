@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 from prefect import flow, get_run_logger
 
+from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.server import await_server
 from somaflow.errors import InferenceError
@@ -16,7 +17,7 @@ from tasks.reporting import show_lines, show_table
 
 @flow(name="e5-inference", flow_run_name=named("segment all of"))
 def e5_inference(
-    study: Study, site: str = "laptop", retry_quarantined: bool = False
+    study: StudyOrPath, site: str = "laptop", retry_quarantined: bool = False
 ) -> dict[str, Any]:
     """Segments all usable tiles with the study's inference recipes; finished shards are kept.
 
