@@ -6,12 +6,13 @@ Logs are cut by copying them away: the process goes on writing at the end of the
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from infra.service.processes import Known, end, know
+from infra.service.processes import Known, end, know, run_as
 from infra.service.settings import REPOSITORY
 from somaflow.processes import die_with_parent
 
@@ -33,6 +34,7 @@ class Child:
         environment: Mapping[str, str],
         log: Path,
         user: str | None = None,
+        ask: signal.Signals = signal.SIGTERM,
         may_start: Callable[[], bool] = lambda: True,
     ) -> None:
         """Starts nothing yet.
@@ -43,10 +45,12 @@ class Child:
             environment: the whole of it.
             log: where its output goes.
             user: who it runs as, if this is root; None = who runs this.
+            ask: the signal that asks it to end.
             may_start: asked before it is started again; if not, it waits a little longer.
         """
         self.name, self.log = name, log
-        self._command, self._environment, self._user = list(command), dict(environment), user
+        self._command, self._environment = list(command), dict(environment)
+        self._user, self._ask = user, ask
         self._may_start = may_start
         self._process: subprocess.Popen[bytes] | None = None
         self._deaths, self._began, self._again_at = 0, 0.0, 0.0
@@ -64,7 +68,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is the supervisor's; it ends them in order
                 preexec_fn=die_with_parent,
-                user=self._user,
+                **run_as(self._user),
             )
         self._began = time.monotonic()
         self.known = know(self._process.pid)
@@ -107,7 +111,8 @@ class Child:
         if self._process is None:
             return
         if self._process.poll() is None and self.known is not None:
-            end_and_reap(self._process, self.known, limit_s)
+            end([self.known], limit_s, self._ask)
+            self._process.wait()
         self._process = self.known = None
 
     def kill(self) -> None:
@@ -115,12 +120,6 @@ class Child:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-
-
-def end_and_reap(process: "subprocess.Popen[bytes]", known: Known, limit_s: float) -> None:
-    """Ends a child of this process, which would be a zombie otherwise."""
-    end([known], limit_s)
-    process.wait()
 
 
 def wait_before(deaths: int) -> float:

@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.postgres import Postgres, default_folder
 from infra.service.processes import Known
+from infra.service.settings import ServiceSettings
 from somaflow.files import make_folder, write_text
 
 _TEMPLATE = Path(__file__).with_name("service.yaml")
@@ -68,12 +70,11 @@ class Home:
 
     def make(self) -> None:
         """Makes the folder, for its owner alone, with settings to change."""
-        make_folder(self.folder)
-        self.folder.chmod(0o700)
-        for folder in (self.prefect, self.logs):
-            make_folder(folder)
+        for folder in (self.folder, self.prefect, self.logs):
+            make_folder(folder).chmod(0o700)
         if not self.settings.exists():
             shutil.copyfile(_TEMPLATE, self.settings)
+        self.settings.chmod(0o600)  # it may name a database with its password
 
     def password(self) -> str | None:
         """`user:password` that API and dashboard ask for; None if they ask for none."""
@@ -84,10 +85,22 @@ class Home:
     def make_password(self) -> None:
         """Makes a password, if there is none."""
         if self.password() is None:
-            self.password_file.unlink(missing_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            with os.fdopen(os.open(self.password_file, flags, 0o600), "w") as handle:
-                handle.write(f"somaflow:{secrets.token_urlsafe(24)}\n")
+            write_secret(self.password_file, f"somaflow:{secrets.token_urlsafe(24)}\n".encode())
+
+    def postgres(self, settings: ServiceSettings) -> Postgres:
+        """The service's own PostgreSQL, made if there is none, at a free port.
+
+        Raises:
+            SiteError: if it is not installed, or cannot be made.
+        """
+        secret = self.folder / "postgres-password"
+        if not secret.exists():
+            write_secret(secret, secrets.token_urlsafe(24).encode())
+        return Postgres.in_folder(self.postgres_folder(settings), secret.read_text())
+
+    def postgres_folder(self, settings: ServiceSettings) -> Path:
+        """Where that PostgreSQL keeps its files."""
+        return settings.postgres_folder or default_folder(self.folder)
 
     def record(self) -> "Record | None":
         """What service.json says; None if there is none that can be read."""
@@ -95,6 +108,14 @@ class Home:
             return Record.from_json(json.loads(self.record_file.read_text()))
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Writes a file that nobody else could read at any moment."""
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as handle:
+        handle.write(content)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ may have it. With the time at which it began, it is one process and no other.
 """
 
 import os
+import pwd
 import signal
 import subprocess
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 MARK = "SOMAFLOW_SERVICE_WORKER"
 """Environment variable of the worker and of all that it starts: the service's folder."""
@@ -95,11 +97,18 @@ def find_marked(folder: Path) -> list[Known]:
     return [known for known in found if known is not None]
 
 
-def end(processes: Iterable[Known], limit_s: float) -> None:
-    """Asks processes to end, and kills those that have not within the limit (s)."""
+def run_as(user: str | None) -> dict[str, Any]:
+    """Arguments with which `subprocess` runs something as another user; None = as this one."""
+    if user is None:
+        return {}
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+
+def end(processes: Iterable[Known], limit_s: float, ask: signal.Signals = signal.SIGTERM) -> None:
+    """Asks processes to end, by a signal, and kills those that have not within the limit (s)."""
     left = [process for process in processes if process.is_alive]
     for process in left:
-        process.send(signal.SIGTERM)
+        process.send(ask)
     await_end(left, limit_s)
     for process in left:
         process.send(signal.SIGKILL)

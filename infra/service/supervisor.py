@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 import somaflow
+from infra.postgres import system_user
 from infra.service.children import Child, cut_log
 from infra.service.environment import client_environment, server_environment, worker_environment
 from infra.service.home import Home, Record
@@ -79,10 +80,16 @@ class Supervisor:
     def _start(self) -> None:
         home, settings = self._home, self._settings
         end_leftovers(home)
+        database = settings.database
+        if settings.postgres:
+            self._say("starts the database")
+            database = self._start_database()
         self._say("starts the server")
-        server = self._add("server", self._server_command(), self._server_environment())
+        environment = server_environment(home, settings, database)
+        server = self._add("server", self._server_command(), environment)
         server.start()
-        self._await_answer(server)
+        self._await(lambda: answers(self._local_api), server, f"at {self._local_api}")
+        self._answered_at = time.monotonic()
         self._say("deploys the flows")
         self._deploy()
         command = [*_PREFECT, "worker", "start", "--pool", POOL, "--type", "process"]
@@ -94,8 +101,17 @@ class Supervisor:
         host, port = self._settings.host, str(self._settings.port)
         return [*_PREFECT, "server", "start", "--host", host, "--port", port]
 
-    def _server_environment(self) -> dict[str, str]:
-        return server_environment(self._home, self._settings, self._settings.database)
+    def _start_database(self) -> str:
+        """Starts the service's own PostgreSQL; its URL."""
+        cluster = self._home.postgres(self._settings)
+        log = self._home.log("postgres")
+        user = system_user()
+        # By SIGTERM it would wait until nobody is connected any more.
+        child = Child("postgres", cluster.command, os.environ, log, user=user, ask=signal.SIGINT)
+        self._children.append(child)
+        child.start()
+        self._await(cluster.is_ready, child, f"in {cluster.folder}")
+        return cluster.url
 
     def _add(
         self,
@@ -109,16 +125,13 @@ class Supervisor:
         self._children.append(child)
         return child
 
-    def _await_answer(self, server: Child) -> None:
+    def _await(self, is_ready: Callable[[], bool], child: Child, where: str) -> None:
         deadline = time.monotonic() + _START_LIMIT_S
-        while not answers(self._local_api):
-            if server.exit_code is not None or time.monotonic() > deadline:
-                raise SiteError(
-                    f"the server must answer at {self._local_api}, it did not; "
-                    f"{last_words(server.log)}"
-                )
+        while not is_ready():
+            if child.exit_code is not None or time.monotonic() > deadline:
+                problem = f"{child.name} must answer {where}, it did not"
+                raise SiteError(f"{problem}; {last_words(child.log)}")
             self._pause()
-        self._answered_at = time.monotonic()
 
     @property
     def _local_api(self) -> str:

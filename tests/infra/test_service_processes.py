@@ -13,6 +13,7 @@ import pytest
 from infra.service import children
 from infra.service.children import Child, cut_log, wait_before
 from infra.service.processes import MARK, Known, end, find_marked, know, start_of
+from tests.infra.services import await_true
 
 LIMIT_S = 30
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -148,12 +149,3 @@ def test_log_is_cut_while_its_writer_goes_on(tmp_path: Path) -> None:
     assert b"4" == (tmp_path / "log.1").read_bytes()[-1:]
     assert b"3" == (tmp_path / "log.2").read_bytes()[-1:]
     assert {"log", "log.1", "log.2"} == {path.name for path in tmp_path.iterdir()}
-
-
-def await_true(is_true: "object") -> None:
-    """Waits until a condition holds."""
-    assert callable(is_true)
-    deadline = time.monotonic() + LIMIT_S
-    while not is_true():
-        assert time.monotonic() < deadline, "it did not come to hold in time"
-        time.sleep(0.05)
