@@ -137,3 +137,11 @@ def cut_log(log: Path, limit_bytes: int = LOG_BYTES, kept: int = LOGS_KEPT) -> N
             older.replace(log.with_name(f"{log.name}.{number}"))
     shutil.copyfile(log, log.with_name(f"{log.name}.1"))
     os.truncate(log, 0)
+
+
+def remove_old(folder: Path, days: float) -> None:
+    """Removes files below a folder that nobody has written for so many days."""
+    before = time.time() - days * 86_400
+    for path in folder.rglob("*"):
+        if path.is_file() and path.stat().st_mtime < before:
+            path.unlink(missing_ok=True)

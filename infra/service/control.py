@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from infra.service.home import Home, Record
-from infra.service.network import answers, check_port
+from infra.service.network import answers, check_address
 from infra.service.processes import await_end, end
 from infra.service.settings import REPOSITORY, ServiceSettings, load_settings
 from infra.service.supervisor import READY, RUNS_LIMIT_S, Supervisor, end_leftovers, last_words
@@ -50,7 +50,7 @@ def up(home: Home, settings: ServiceSettings) -> None:
     """
     record = running(home)
     if record is None:
-        check_port(settings)
+        check_address(settings)
         record = _start(home, settings)
     elif record.url != settings.url:
         print(f"It runs already, at {record.url}; end it first to change that.")

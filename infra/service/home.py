@@ -60,6 +60,11 @@ class Home:
         return self.prefect / "prefect.db"
 
     @property
+    def leavings(self) -> list[Path]:
+        """Where Prefect puts small files that it does not remove: results, events it gave up."""
+        return [self.prefect / "storage", self.prefect / "dlq"]
+
+    @property
     def logs(self) -> Path:
         """One log a process."""
         return self.folder / "logs"

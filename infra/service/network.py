@@ -1,7 +1,9 @@
 """Whether somebody answers at an address, or could listen there."""
 
+import errno
 import socket
 import urllib.error
+import urllib.parse
 import urllib.request
 
 from infra.service.settings import ServiceSettings
@@ -17,8 +19,8 @@ def answers(api: str, limit_s: float = 5) -> bool:
         return False
 
 
-def check_port(settings: ServiceSettings) -> None:
-    """Nothing, if the service can listen where its settings say.
+def check_address(settings: ServiceSettings) -> None:
+    """Nothing, if the service can listen where its settings say, and be reached by its name.
 
     Raises:
         SiteError: if it cannot; with what to do.
@@ -30,13 +32,22 @@ def check_port(settings: ServiceSettings) -> None:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except socket.gaierror as error:
-        raise SiteError(
-            f"host must be an address or name of this machine, got {settings.host!r} ({error})"
-        ) from error
     except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise SiteError(
+                f"host must be an address or name of this machine, got {settings.host!r} "
+                f"({error.strerror})"
+            ) from error
         raise SiteError(
             f"port {settings.port} must be free at {settings.host}, it is not ({error.strerror}): "
             "another program listens there; end it, or give another one with --port or `port:` in "
             "service.yaml"
+        ) from error
+    name = urllib.parse.urlsplit(settings.url).hostname
+    try:
+        socket.getaddrinfo(name, settings.port)
+    except socket.gaierror as error:
+        raise SiteError(
+            f"the service must be reached by a name that this machine knows, {name!r} is none "
+            f"({error.strerror}); set `address:` in service.yaml"
         ) from error

@@ -18,10 +18,10 @@ from types import FrameType
 
 import somaflow
 from infra.postgres import system_user
-from infra.service.children import Child, cut_log
+from infra.service.children import Child, cut_log, remove_old
 from infra.service.environment import client_environment, server_environment, worker_environment
 from infra.service.home import Home, Record
-from infra.service.network import answers, check_port
+from infra.service.network import answers, check_address
 from infra.service.processes import end, find_marked, know
 from infra.service.settings import POOL, REPOSITORY, ServiceSettings
 from somaflow.errors import SiteError
@@ -33,6 +33,7 @@ _START_LIMIT_S = 300.0
 _PART_LIMIT_S = 600.0
 _POLL_S = 1.0
 _LOOK_S = 30.0
+_CLEAN_S = 3600.0
 # A server that does not answer for so long hangs.
 _SILENCE_S = 300.0
 # Trainings save themselves when they are asked to end, within 30 s. A run whose server is gone
@@ -55,7 +56,7 @@ class Supervisor:
         self._end = threading.Event()
         self._stage = ""
         self._children: list[Child] = []
-        self._looked_at = self._answered_at = 0.0
+        self._looked_at = self._answered_at = self._cleaned_at = 0.0
 
     def run(self) -> None:
         """Runs the service until SIGTERM or SIGINT.
@@ -65,7 +66,7 @@ class Supervisor:
         """
         with _locked(self._home), _signals(self._ask_to_end):
             try:
-                check_port(self._settings)
+                check_address(self._settings)
                 self._start()
                 while not self._end.wait(_POLL_S):
                     self._tend()
@@ -136,9 +137,8 @@ class Supervisor:
     @property
     def _local_api(self) -> str:
         """The API as this machine reaches it: its own name may lead elsewhere, or nowhere."""
-        if self._settings.host == "0.0.0.0":
-            return f"http://127.0.0.1:{self._settings.port}/api"
-        return self._settings.api
+        local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._settings.host)
+        return f"http://{local}:{self._settings.port}/api" if local else self._settings.api
 
     def _deploy(self) -> None:
         what = [str(self._settings.deployments), str(self._settings.automations)]
@@ -189,15 +189,22 @@ class Supervisor:
         if now - self._looked_at < _LOOK_S:
             return
         self._looked_at = now
-        for child in self._children:
-            cut_log(child.log)
-        cut_log(self._home.log("service"))
+        self._clean(now)
         if answers(self._local_api, limit_s=10):
             self._answered_at = now
         elif now - self._answered_at > _SILENCE_S:
             _LOGGER.warning("the server has not answered for %.0f s; it is ended", _SILENCE_S)
             self._answered_at = now
             self._child("server").kill()
+
+    def _clean(self, now: float) -> None:
+        """Cuts logs, and once an hour removes files that are as old as runs may become."""
+        for log in (*(child.log for child in self._children), self._home.log("service")):
+            cut_log(log)
+        if now - self._cleaned_at > _CLEAN_S:
+            self._cleaned_at = now
+            for folder in self._home.leavings:
+                remove_old(folder, self._settings.keep_runs_days)
 
     def _child(self, name: str) -> Child:
         return next(child for child in self._children if child.name == name)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra.service import children
-from infra.service.children import Child, cut_log, wait_before
+from infra.service.children import Child, cut_log, remove_old, wait_before
 from infra.service.processes import MARK, Known, end, find_marked, know, start_of
 from tests.infra.services import await_true
 
@@ -149,3 +149,15 @@ def test_log_is_cut_while_its_writer_goes_on(tmp_path: Path) -> None:
     assert b"4" == (tmp_path / "log.1").read_bytes()[-1:]
     assert b"3" == (tmp_path / "log.2").read_bytes()[-1:]
     assert {"log", "log.1", "log.2"} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_old_files_are_removed(tmp_path: Path) -> None:
+    """What nobody has written for longer than is kept goes; the rest, and folders, stay."""
+    for name in ("old", "new"):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        (tmp_path / "folder" / name).touch()
+    then = time.time() - 3 * 86_400
+    os.utime(tmp_path / "folder" / "old", (then, then))
+    remove_old(tmp_path, days=2)
+    assert ["folder", "new"] == sorted(path.name for path in tmp_path.rglob("*"))
+    remove_old(tmp_path / "none", days=2)

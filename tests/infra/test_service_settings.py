@@ -1,5 +1,6 @@
 """Settings of the service: what is refused, who needs a password, what processes are told."""
 
+import socket
 import stat
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 from infra.service.control import describe, prepare, running
 from infra.service.environment import client_environment, server_environment, worker_environment
 from infra.service.home import Home, Record
+from infra.service.network import check_address
 from infra.service.processes import MARK, Known
 from infra.service.settings import REPOSITORY, ServiceSettings, load_settings
 from somaflow.errors import SiteError
@@ -101,6 +103,26 @@ def test_password_is_the_owners_alone_and_stays(home: Home) -> None:
 def test_nodes_are_told_a_name_that_they_reach(settings: dict[str, object], url: str) -> None:
     """Where other machines may connect, flow runs hear this one's name and never 127.0.0.1."""
     assert url == ServiceSettings.model_validate(settings).url
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"host": "no-such-name.invalid"}, "name of this machine, got 'no-such-name.invalid'"),
+        ({"host": "192.0.2.7"}, "name of this machine, got '192.0.2.7'"),
+        (
+            {"host": "0.0.0.0", "address": "no-such-name.invalid"},
+            "'no-such-name.invalid' is none .*; set `address:`",
+        ),
+    ],
+)
+def test_address_that_is_none_is_refused(settings: dict[str, str], message: str) -> None:
+    """Before anything is started: flow runs would wait for minutes for nobody."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(SiteError, match=message):
+        check_address(ServiceSettings.model_validate(settings | {"port": port}))
 
 
 def test_every_address_gives_the_machine_its_name() -> None:
