@@ -1,6 +1,6 @@
 """Starts the service's processes in order, keeps them alive, and ends them in the other order.
 
-It imports neither Prefect nor Dask: it is to live for months, and takes 20 MB.
+It imports neither Prefect nor Dask: it is to live for months, and takes 40 MB.
 """
 
 import fcntl
@@ -34,8 +34,8 @@ _PART_LIMIT_S = 600.0
 _POLL_S = 1.0
 _LOOK_S = 30.0
 _CLEAN_S = 3600.0
-# A server that does not answer for so long hangs.
-_SILENCE_S = 300.0
+# A server that does not answer so many times in a row, five minutes, hangs.
+_SILENT_LOOKS = 10
 # Trainings save themselves when they are asked to end, within 30 s. A run whose server is gone
 # would take minutes to say so.
 RUNS_LIMIT_S = 40.0
@@ -56,7 +56,8 @@ class Supervisor:
         self._end = threading.Event()
         self._stage = ""
         self._children: list[Child] = []
-        self._looked_at = self._answered_at = self._cleaned_at = 0.0
+        self._looked_at = self._cleaned_at = 0.0
+        self._silent_looks = 0
 
     def run(self) -> None:
         """Runs the service until SIGTERM or SIGINT.
@@ -69,7 +70,10 @@ class Supervisor:
                 check_address(self._settings)
                 self._start()
                 while not self._end.wait(_POLL_S):
-                    self._tend()
+                    try:
+                        self._tend()
+                    except OSError as error:  # a full disk, no more processes: it may pass
+                        _LOGGER.warning("the service goes on, although %s", error)
             except _Ended:
                 pass
             finally:
@@ -90,7 +94,6 @@ class Supervisor:
         server = self._add("server", self._server_command(), environment)
         server.start()
         self._await(lambda: answers(self._local_api), server, f"at {self._local_api}")
-        self._answered_at = time.monotonic()
         self._say("deploys the flows")
         self._deploy()
         command = [*_PREFECT, "worker", "start", "--pool", POOL, "--type", "process"]
@@ -183,19 +186,28 @@ class Supervisor:
 
     def _tend(self) -> None:
         """One look at everything."""
-        if any([child.tend() for child in self._children]):
+        again = [child.name for child in self._children if child.tend()]
+        if again:
             self._write()
+        if "server" in again:
+            self._silent_looks = 0
         now = time.monotonic()
         if now - self._looked_at < _LOOK_S:
             return
         self._looked_at = now
         self._clean(now)
-        if answers(self._local_api, limit_s=10):
-            self._answered_at = now
-        elif now - self._answered_at > _SILENCE_S:
-            _LOGGER.warning("the server has not answered for %.0f s; it is ended", _SILENCE_S)
-            self._answered_at = now
-            self._child("server").kill()
+        self._look_at_server()
+
+    def _look_at_server(self) -> None:
+        """Ends a server that runs and has not answered for many looks: it hangs."""
+        server = self._child("server")
+        if server.exit_code is not None or answers(self._local_api, limit_s=10):
+            self._silent_looks = 0
+            return
+        self._silent_looks += 1
+        if self._silent_looks >= _SILENT_LOOKS:
+            _LOGGER.warning("the server has not answered %d times; it is ended", _SILENT_LOOKS)
+            server.kill()
 
     def _clean(self, now: float) -> None:
         """Cuts logs, and once an hour removes files that are as old as runs may become."""
