@@ -12,10 +12,20 @@ IN_TWO := --numprocesses 2
 SEED := 1
 ROUNDS := 12
 
-.PHONY: demo test test-long test-fast check bench scale calibration chaos slurm-up slurm-down format constraints clean
+# Of `make serve`, for example SERVE="--port 4300 --password".
+SERVE :=
+
+.PHONY: demo serve serve-stop test test-long test-fast check bench scale calibration chaos slurm-up slurm-down format constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/somaflow demo demo
+
+# Server, dashboard, deployments, automations and a worker, kept alive beside this terminal.
+serve: $(INSTALLED)
+	$(BIN)/python -m infra.service up $(SERVE)
+
+serve-stop: $(INSTALLED)
+	$(BIN)/python -m infra.service down
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(IN_TWO) -m "not long"

@@ -4,11 +4,12 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 
+from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.sites import dask_runner
 from infra.specs import load_site
 from somaflow.preparation import is_prepared
-from somaflow.study import Study, dump_study
+from somaflow.study import dump_study
 from tasks.caching import keyed
 from tasks.preparation import (
     audit_splits,
@@ -24,7 +25,7 @@ from tasks.reporting import show_lines, show_table
 
 @flow(name="e0-prepare", flow_run_name=named("prepare"))
 @private
-def e0_prepare(study: Study, site: str = "laptop") -> dict[str, Any]:
+def e0_prepare(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Finds and checks all tiles, splits the labelled ones by donor, writes Cellpose-ready images.
 
     Args:

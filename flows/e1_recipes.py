@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from prefect import flow
 
+from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.pages import experiment_key, publish
 from flows.scoring import recipe_key, score_recipes, write_counts
@@ -44,7 +45,7 @@ NAME = "e1-recipes"
 
 @flow(name=NAME, flow_run_name=named("recipes of"))
 @private
-def e1_recipes(study: Study, site: str = "laptop") -> dict[str, Any]:
+def e1_recipes(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Trains what `fine_tuning` asks for and scores every recipe, split by split.
 
     Args:

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from prefect import flow
 
+from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.pages import experiment_key, publish
 from flows.scoring import recipe_key, score_recipes
@@ -20,7 +21,6 @@ from somaflow.experiments.repeats import budget_curve, budget_gains
 from somaflow.inventory import find_prepared
 from somaflow.recipes import Recipe, TrainingSettings
 from somaflow.settings import FineTuning, LabelBudgets
-from somaflow.study import Study
 from tasks.privacy import private
 
 NAME = "e2-label-budget"
@@ -28,7 +28,7 @@ NAME = "e2-label-budget"
 
 @flow(name=NAME, flow_run_name=named("label budgets of"))
 @private
-def e2_label_budget(study: Study, site: str = "laptop") -> dict[str, Any]:
+def e2_label_budget(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Trains on few to many tiles a marker, several times, and draws the curve of scores.
 
     Every run takes the same number of optimizer steps. Finished runs are kept; one that fails does

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 from prefect import flow
 
+from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.pages import experiment_key, publish
 from flows.recipes import default_recipes
@@ -21,7 +22,6 @@ from somaflow.recipebook import write_recipes
 from somaflow.recipes import Gate, Recipe
 from somaflow.segmenter import weights_sha256
 from somaflow.settings import GateGrid
-from somaflow.study import Study
 from tasks.privacy import private
 from tasks.sweeps import measure_gates
 
@@ -32,7 +32,7 @@ _SPLITS = ("val", "test")
 
 @flow(name=NAME, flow_run_name=named("gating of"))
 @private
-def e3_gating(study: Study, site: str = "laptop") -> dict[str, Any]:
+def e3_gating(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Tries gates on val, picks one a recipe and marker, and scores it once on test.
 
     The chosen ones are recipes of their own, `<recipe>-gated`, that e5-inference can use.

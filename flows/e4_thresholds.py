@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from prefect import flow
 
+from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.pages import experiment_key, publish
 from flows.recipes import default_recipes
@@ -39,7 +40,7 @@ NAME = "e4-thresholds"
 
 @flow(name=NAME, flow_run_name=named("thresholds of"))
 @private
-def e4_thresholds(study: Study, site: str = "laptop") -> dict[str, Any]:
+def e4_thresholds(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Scores all settings on val, picks two operating points, and scores those once on test.
 
     The chosen ones are recipes of their own, `<recipe>-best-f1` and `<recipe>-precise`.

@@ -6,6 +6,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture, as_completed
 
+from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.pages import publish, publish_report
 from flows.sites import Runner, dask_runner
@@ -37,7 +38,7 @@ from tasks.reporting import Progress, show_lines
 
 @flow(name=DONORS, flow_run_name=named("donors of"))
 @private
-def e5_donors(study: Study, site: str = "laptop") -> dict[str, Any]:
+def e5_donors(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Tables of donors, their associations with traits, and how firm those are by recipe.
 
     Args:

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 from prefect import flow, get_run_logger
 
+from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.server import await_server
 from flows.turns import study_to_itself
@@ -20,7 +21,7 @@ from tasks.reporting import show_lines, show_table
 @flow(name="e5-inference", flow_run_name=named("segment all of"))
 @private
 def e5_inference(
-    study: Study,
+    study: StudyOrPath,
     site: str = "laptop",
     retry_quarantined: bool = False,
     if_busy: IfBusy = "wait",

@@ -29,7 +29,7 @@ from somaflow.unfinished import (
     inputs_changed,
     was_run_whole,
 )
-from tasks.privacy import discreet
+from tasks.privacy import discreet, keep_private
 from tasks.reporting import show_table
 
 TAG = "reconcile"
@@ -109,10 +109,13 @@ class _Repair:
 
     def run(self, stale_days: float) -> list[Row]:
         """Starts at most one run of the study; a row for each flow that has something to do."""
+        study = load_study(self._path)
+        if not study.paths.study.exists():
+            return []  # never begun: nothing is written beside it, not even codes of donors
+        keep_private(study)
         found = find_unfinished(self._path, stale_days)
         if not found:
             return []
-        study = load_study(self._path)
         runs = self._history.of_study(self._path, study.output)
         if at_work := self._find_at_work(study, runs):
             return [self._row(one, at_work) for one in found]

@@ -12,6 +12,7 @@ from flows.e3_gating import e3_gating
 from flows.e4_thresholds import e4_thresholds
 from flows.e5_donors import e5_donors
 from flows.e5_inference import e5_inference
+from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.pages import publish_report
 from flows.sites import abandon_work, shared_runner
@@ -34,7 +35,7 @@ _STAGES: dict[str, Flow[..., Any]] = {
 
 @flow(name="study", flow_run_name=named("study"))
 @private
-def study(study: Study, site: str = "laptop", if_busy: IfBusy = "wait") -> dict[str, Any]:
+def study(study: StudyOrPath, site: str = "laptop", if_busy: IfBusy = "wait") -> dict[str, Any]:
     """Runs every stage that the study has a part for; what depends on a failed one says so.
 
     A failed experiment does not keep all tiles from being segmented, unless its recipe is needed.
