@@ -17,6 +17,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 
+from flows.endings import end_all_parts
 from flows.history import History, ended_at, is_alive
 from somaflow.claims import find_holder
 from somaflow.errors import StudyError
@@ -63,6 +64,8 @@ def reconcile(
     rows: list[Row] = []
     studies = find_studies(_check_roots(roots))
     with get_client(sync_client=True) as client:
+        if n_ended := end_all_parts(client):
+            get_run_logger().info("%d parts of ended runs were not known to have ended", n_ended)
         history = History(client)
         for path in studies:
             try:

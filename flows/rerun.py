@@ -15,6 +15,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Scheduled
 from prefect.utilities.urls import url_for
 
+from flows.endings import end_parts
 from flows.history import FLOWS
 from somaflow.failures import Cause, read_cause
 from tasks.privacy import discreet
@@ -42,6 +43,7 @@ def rerun(flow_run_id: UUID, waits_minutes: list[float] = WAITS_MINUTES) -> dict
         name = client.read_flow(run.flow_id).name
         if reason := _find_reason_to_leave(run, name):
             return _leave(reason)
+        end_parts(client, run)
         if run.deployment_id is None:
             return _leave("it was not started from a deployment: who started it knows")
         cause = read_cause(run.state.message if run.state is not None else None)
