@@ -3,10 +3,12 @@
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 
@@ -67,9 +69,11 @@ def play(
     waiting, active, n_ended = list(stories), list[Story](), 0
     while waiting or active:
         while waiting and len(active) < _AT_ONCE:
-            active.append(_begin(service, waiting.pop(0)))
+            active.append(_begin(waiting.pop(0)))
         for story in list(active):
-            if _go_on(service, story):
+            with suppress(httpx.TransportError):  # the server was killed; it comes back
+                if not _go_on(service, story):
+                    continue
                 active.remove(story)
                 n_ended += 1
                 yield story
@@ -81,11 +85,10 @@ def _nothing() -> None:
     """The service is left alone."""
 
 
-def _begin(service: Service, story: Story) -> Story:
+def _begin(story: Story) -> Story:
     if story.injury.before is not None:
         story.injury.before(story.study)
     story.begun = time.monotonic()
-    _start(service, story)
     return story
 
 
@@ -95,6 +98,8 @@ def _start(service: Service, story: Story) -> None:
 
 def _go_on(service: Service, story: Story) -> bool:
     """Looks at the newest run and does what is due; whether the story has ended."""
+    if not story.runs:
+        _start(service, story)
     run = _find_last(service, story)
     story.seconds = time.monotonic() - story.begun
     if story.seconds > _LIMIT_S:
