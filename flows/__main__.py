@@ -17,6 +17,7 @@ from flows.server import (
     ServerGoneError,
     await_server,
     is_configured,
+    password_file,
     server_errors,
     starting_server,
 )
@@ -86,13 +87,15 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
     site = load_site(options.site)
     if options.flow == "e5-inference" and _has_nothing_to_do(study, options.retry_quarantined):
         return 0
-    host = _server_host(site)
-    with starting_server(study.output / "prefect", host) as (settings, await_start):
+    host, home = _server_host(site), study.output / "prefect"
+    with starting_server(home, host) as (settings, await_start):
 
         def show_dashboard() -> None:
             await_start()
             dashboard = settings["PREFECT_API_URL"].removesuffix("/api")
             print(f"Dashboard while this runs: {dashboard}", flush=True)
+            if "PREFECT_API_AUTH_STRING" in settings:
+                print(f"It asks for what stands in {password_file(home)}", flush=True)
 
         # The flow's imports take as long as the server's: both at once.
         command = [sys.executable, "-m", "flows", *arguments, "--await-server"]

@@ -4,8 +4,10 @@ It keeps its SQLite database in the study's output folder, listens where the sit
 it (loopback, where they are on this machine), and ends with the command, even if that is killed.
 """
 
+import ipaddress
 import logging
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -20,7 +22,7 @@ from pathlib import Path
 
 from infra.specs import LOOPBACK
 from somaflow.errors import OutputError
-from somaflow.files import make_folder, output_errors
+from somaflow.files import make_folder, output_errors, write_secret
 from somaflow.processes import die_with_parent
 
 START_LIMIT_S = 180
@@ -29,6 +31,7 @@ _STOP_LIMIT_S = 20
 _BACK_LIMIT_S = float(os.environ.get("SOMAFLOW_SERVER_WAIT_S", "120"))
 _AGAIN_AFTER_S = 5
 _LEAST_FREE_BYTES = 1_000_000
+_KEEP_RUNS_S = 365 * 86_400
 
 
 class ServerGoneError(OutputError):
@@ -39,8 +42,8 @@ class ServerGoneError(OutputError):
 def temporary_server(home: Path, host: str = LOOPBACK) -> Iterator[dict[str, str]]:
     """Starts a server with its database under `home`, yields settings to reach it, and stops it.
 
-    The settings are environment variables; PREFECT_API_URL is one of them. It asks nobody for a
-    password: on another `host` than loopback, whoever reaches that address may use it.
+    The settings are environment variables; PREFECT_API_URL is one of them. On another `host` than
+    loopback it asks for a password, which is one of them too and lies in `home`.
 
     Raises:
         OutputError: if the server does not answer; the message quotes its last words.
@@ -169,17 +172,34 @@ class _Server:
         self._ended.wait()  # a process dies with the thread that started it
 
 
+def password_file(home: Path) -> Path:
+    """`user:password` that the server of `home` asks for, if others than this machine reach it."""
+    return home / "password"
+
+
 def _make_settings(home: Path, host: str) -> dict[str, str]:
     """What the server and its clients must agree on."""
     address = f"http://{host}:{_free_port(host)}/api"
-    return {
+    return _password_settings(home, host) | {
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": address,
         "PREFECT_UI_API_URL": address,
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        # Its database stays with the study: runs older than a year leave it.
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(_KEEP_RUNS_S),
     }
+
+
+def _password_settings(home: Path, host: str) -> dict[str, str]:
+    if ipaddress.ip_address(host).is_loopback:
+        return {}
+    password = f"somaflow:{secrets.token_urlsafe(24)}"
+    make_folder(home)
+    write_secret(password_file(home), f"{password}\n".encode())
+    return {"PREFECT_API_AUTH_STRING": password, "PREFECT_SERVER_API_AUTH_STRING": password}
 
 
 def _start(settings: dict[str, str], log: Path, host: str) -> subprocess.Popen[bytes]:

@@ -20,11 +20,11 @@ from typing import IO, Any
 
 import somaflow
 from infra.postgres import Postgres, started
-from infra.service.home import Home, write_secret
+from infra.service.home import Home
 from infra.service.processes import start_of
 from infra.service.settings import ServiceSettings, load_settings
 from somaflow.errors import SiteError
-from somaflow.files import output_errors
+from somaflow.files import output_errors, write_secret
 
 _FORMAT = 1
 _ABOUT, _SQLITE, _DUMP = "backup.json", "prefect.db", "prefect.dump"

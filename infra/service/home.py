@@ -4,7 +4,6 @@ Enters: a path. Leaves: a folder of mode 0700 with settings, password, database 
 """
 
 import json
-import os
 import secrets
 import shutil
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ from typing import Any
 from infra.postgres import Postgres, default_folder
 from infra.service.processes import Known
 from infra.service.settings import ServiceSettings
-from somaflow.files import make_folder, write_text
+from somaflow.files import make_folder, write_secret, write_text
 
 _TEMPLATE = Path(__file__).with_name("service.yaml")
 
@@ -113,14 +112,6 @@ class Home:
             return Record.from_json(json.loads(self.record_file.read_text()))
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
-
-
-def write_secret(path: Path, content: bytes) -> None:
-    """Writes a file that nobody else could read at any moment."""
-    path.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with os.fdopen(os.open(path, flags, 0o600), "wb") as handle:
-        handle.write(content)
 
 
 @dataclass(frozen=True)

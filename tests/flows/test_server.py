@@ -4,12 +4,20 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
+import httpx
 import pytest
 from prefect import flow
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from flows.server import ServerGoneError, await_server, server_errors
+from flows.server import (
+    ServerGoneError,
+    await_server,
+    password_file,
+    server_errors,
+    temporary_server,
+)
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -81,3 +89,20 @@ def test_other_failures_stay_what_they_are() -> None:
     """Only a server that cannot be reached is named as one."""
     with pytest.raises(RuntimeError, match="another"), server_errors():
         raise RuntimeError("another")
+
+
+def test_server_that_other_machines_reach_asks_for_its_password(tmp_path: Path) -> None:
+    """Without it nobody reads or starts anything; it is in the settings and in the owner's file."""
+    with temporary_server(tmp_path, "0.0.0.0") as settings:
+        url = f"{settings['PREFECT_API_URL']}/flows/filter"
+        user, word = settings["PREFECT_API_AUTH_STRING"].split(":")
+        asked = [httpx.post(url, json={}, auth=auth) for auth in (None, (user, word), (user, "x"))]
+        secret = password_file(tmp_path)
+        assert [401, 200, 401] == [answer.status_code for answer in asked]
+        assert f"{user}:{word}\n" == secret.read_text()
+        assert 0o600 == secret.stat().st_mode & 0o777
+
+
+def test_server_of_this_machine_alone_asks_for_none(api_url: str) -> None:
+    """Where nobody else can connect, the dashboard opens without a password."""
+    assert 200 == httpx.post(f"{api_url}/flows/filter", json={}).status_code
