@@ -131,6 +131,32 @@ def report(study: StudyPath) -> None:
 
 
 @app.command()
+def clean(
+    study: StudyPath,
+    older_than: Annotated[
+        float, typer.Option(min=0, metavar="DAYS", help="Since when nothing was written to it.")
+    ] = 90,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is listed.")] = False,
+) -> None:
+    """Lists, or removes, old logs, cached results, reports and superseded inferences."""
+    from somaflow.cleaning import find_old, remove
+    from somaflow.study import load_study
+
+    with _one_line_errors():
+        loaded = load_study(study)
+        old, note = find_old(loaded, older_than)
+        if yes:
+            remove(loaded, old)
+    for line in [
+        *(f"{one.n_bytes / 1e6:10.1f} MB  {one.what}" for one in old),
+        *filter(None, [note]),
+    ]:
+        typer.echo(line)
+    total_mb = sum(one.n_bytes for one in old) / 1e6
+    typer.echo(f"{total_mb:10.1f} MB  {'removed' if yes else 'may go: run again with --yes'}")
+
+
+@app.command()
 def export(
     study: StudyPath,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Made if absent.")],

@@ -77,10 +77,9 @@ def plan_inference(
     Raises:
         OutputError: if the output folder cannot be written.
     """
-    usable = tiles[tiles.status == "ok"]
-    plan = plan_shards(usable, shard_tiles)
-    described = _describe(plan, recipe, weights_sha256, fingerprints, shard_tiles, pixel_offset)
-    key = content_key("infer", **described)
+    plan, described, key = _name(
+        tiles, recipe, weights_sha256, fingerprints, shard_tiles, pixel_offset
+    )
     run = {
         "n_tiles": len(plan),
         "recipe_name": recipe.name,
@@ -92,6 +91,32 @@ def plan_inference(
     for folder in (paths.labels(key), paths.cells_folder(key), paths.ledger(key)):
         sweep_temporaries(folder)
     return Inference(key=key, n_tiles=len(plan), n_shards=int(plan["shard"].nunique()))
+
+
+def inference_key(
+    tiles: pd.DataFrame,
+    recipe: Recipe,
+    weights_sha256: Callable[[str], str],
+    fingerprints: Mapping[str, str],
+    shard_tiles: int,
+    pixel_offset: int = 0,
+) -> str:
+    """The key that `plan_inference` would give the inference; nothing is written."""
+    return _name(tiles, recipe, weights_sha256, fingerprints, shard_tiles, pixel_offset)[2]
+
+
+def _name(
+    tiles: pd.DataFrame,
+    recipe: Recipe,
+    weights_sha256: Callable[[str], str],
+    fingerprints: Mapping[str, str],
+    shard_tiles: int,
+    pixel_offset: int,
+) -> tuple[pd.DataFrame, dict[str, Any], str]:
+    """Plan, what the work is made of, and its key."""
+    plan = plan_shards(tiles[tiles.status == "ok"], shard_tiles)
+    described = _describe(plan, recipe, weights_sha256, fingerprints, shard_tiles, pixel_offset)
+    return plan, described, content_key("infer", **described)
 
 
 def infer_shard(

@@ -72,6 +72,11 @@ class RunPaths:
         return self.output / "task-results"
 
     @property
+    def logs(self) -> Path:
+        """What jobs and workers wrote, for people."""
+        return self.output / "logs"
+
+    @property
     def claim(self) -> Path:
         """An empty file that the run which segments the study locks."""
         return self.output / "at-work.lock"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from somaflow.inference import Inference, plan_inference
+from somaflow.inference import Inference, inference_key, plan_inference
 from somaflow.inventory import fingerprint_tiles, inference_tiles, read_tiles
 from somaflow.ledger import read_plan, unfinished_shards
 from somaflow.recipebook import find_recipe
@@ -56,3 +56,24 @@ def find_pending(study: Study, recipe_name: str, retry_quarantined: bool = False
     plan = read_plan(study.paths, inference.key)
     todo = unfinished_shards(study.paths, inference.key, plan, retry_quarantined)
     return Pending(inference, recipe, plan, todo)
+
+
+def find_current_keys(study: Study) -> set[str]:
+    """Keys of the inferences that the study's files ask for as they are now; writes none of them.
+
+    Raises:
+        StudyError: if the study is not prepared, or a recipe is not there.
+    """
+    tiles = inference_tiles(read_tiles(study.paths))
+    fingerprints = fingerprint_tiles(tiles, study.paths)
+    return {
+        inference_key(
+            tiles,
+            find_recipe(study, name),
+            weights_sha256,
+            fingerprints,
+            study.shard_tiles,
+            study.tiles.pixel_offset,
+        )
+        for name in study.inference_recipes
+    }

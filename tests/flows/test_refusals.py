@@ -32,7 +32,7 @@ def test_thirty_bad_files_are_one_report_of_thirty_lines(study: Path, somaflow: 
     done = somaflow("run", "study", study)
     assert done.returncode == 1
     report = done.stderr.split("somaflow: ")[-1].strip().splitlines()
-    assert report[0] == "30 tile(s) cannot be used:"
+    assert report[0] == "30 tile(s) cannot be used:", done.stderr
     assert len(report) == 31
     assert all(".tiff" in line for line in report[1:])
     assert not (study.parent / "output" / "labels").exists()
