@@ -29,6 +29,7 @@ from somaflow.clocks import JumpBack
 from somaflow.errors import SiteError
 from somaflow.files import name_temporary
 from tasks.privacy import hide, known_codes
+from tasks.trouble import not_vital
 from tasks.workers import (
     CLOCK_LIMIT_S,
     KeepsDonorsPrivate,
@@ -218,13 +219,13 @@ class SiteFuture(PrefectDaskFuture[Any]):
 
 def _mark_crashed(task_run_id: UUID, why: str) -> None:
     """Ends a task run whose worker died: it cannot say so itself, and would stay Running."""
-    try:
-        with get_client(sync_client=True) as client:
+    with not_vital("the end of a task"), get_client(sync_client=True) as client:
+        try:
             client.set_task_run_state(task_run_id, Crashed(message=hide(why)), force=True)
-    except PrefectHTTPStatusError as error:
-        if error.response.status_code != _NOT_FOUND:
-            raise
-        # It never began, so the server does not know it.
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != _NOT_FOUND:
+                raise
+            # It never began, so the server does not know it.
 
 
 _SHARED: ContextVar[Runner | None] = ContextVar("shared runner", default=None)
