@@ -4,6 +4,7 @@ It keeps its SQLite database in the study's output folder, listens where the sit
 it (loopback, where they are on this machine), and ends with the command, even if that is killed.
 """
 
+import http.client
 import logging
 import os
 import shutil
@@ -29,6 +30,8 @@ _POLL_S = 0.2
 _STOP_LIMIT_S = 20
 _BACK_LIMIT_S = float(os.environ.get("SOMAFLOW_SERVER_WAIT_S", "120"))
 _AGAIN_AFTER_S = 5
+# A busy server takes seconds to answer: it is slow, not gone.
+_ANSWER_LIMIT_S = 15
 _LEAST_FREE_BYTES = 1_000_000
 
 
@@ -129,7 +132,7 @@ def server_errors() -> Iterator[None]:
 
 def _gone(url: str, trouble: Trouble) -> ServerGoneError:
     return ServerGoneError(
-        f"Prefect server must answer at {url}, {trouble.found}; {trouble.advice} and run again, "
+        f"Prefect server must answer at {url}, {trouble.found}; {trouble.advice}, then run again; "
         "what is finished is on the disk and is kept"
     )
 
@@ -216,12 +219,12 @@ def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
 def _probe(url: str) -> Trouble | None:
     """What is wrong with the server, as far as it can be seen without a password."""
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=2):
+        with urllib.request.urlopen(f"{url}/health", timeout=_ANSWER_LIMIT_S):
             return None
     except urllib.error.HTTPError as error:
         # Below 500 it asks for a password, or has no such page: it is there.
         return None if error.code < 500 else read_status(error.code)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (OSError, http.client.HTTPException) as error:
         return LATE if isinstance(getattr(error, "reason", error), TimeoutError) else GONE
 
 

@@ -18,6 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, temporary_settings
 from prefect.states import Crashed
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
@@ -100,7 +101,10 @@ class Runner:
 
     def submit(self, task: Task[Any, Any], **parameters: Any) -> "SiteFuture":
         """Submits the task, to a cluster that starts now if none has."""
-        future = self.start().submit(task, parameters=parameters)
+        runner = self.start()
+        # The flow has asked the server for its version; a task that asks again fails without one.
+        with temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):
+            future = runner.submit(task, parameters=parameters)
         self._futures.add(future.wrapped_future)
         self._has_tasks = True
         return SiteFuture(self, future)

@@ -27,7 +27,7 @@ class Trouble:
 GONE = Trouble("it does not any more", "start it")
 LATE = Trouble(
     "it does not in time",
-    "look whether its machine or its database is overloaded, or hangs",
+    "look whether its machine is overloaded or it hangs",
 )
 _REFUSALS = {
     401: Trouble(
@@ -67,7 +67,7 @@ def find_trouble(error: BaseException) -> Trouble | None:
 def read_status(status: int) -> Trouble:
     """What a status of 400 or more says of the server."""
     if status >= _FAILS:
-        advice = "look into its log, its database may be locked or its disk full; mend that"
+        advice = "look into its log: its database may be locked, or its disk full"
         return Trouble(f"it fails ({status})", advice)
     return _REFUSALS.get(status, Trouble(f"it refuses ({status})", "look into its log"))
 
