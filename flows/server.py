@@ -132,7 +132,7 @@ def server_errors() -> Iterator[None]:
 
 def _gone(url: str, trouble: Trouble) -> ServerGoneError:
     return ServerGoneError(
-        f"Prefect server must answer at {url}, {trouble.found}; {trouble.advice}, then run again; "
+        f"Prefect server must answer at {url}, {trouble.found}; {trouble.advice}; then run again, "
         "what is finished is on the disk and is kept"
     )
 

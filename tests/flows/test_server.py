@@ -99,7 +99,7 @@ def test_run_that_may_not_begin_says_why(
     monkeypatch.setattr(Answer, "body", body)
     with (
         temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}),
-        pytest.raises(ServerGoneError, match=f"must answer at {url}, .*{words}.*, then run again"),
+        pytest.raises(ServerGoneError, match=f"must answer at {url}, .*{words}.*; then run again"),
         server_errors(),
     ):
         nothing()

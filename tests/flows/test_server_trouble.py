@@ -61,12 +61,12 @@ def assert_rerun_has_nothing_to_do(study: Path, somaflow: Run) -> None:
 def test_locked_database_is_waited_for(
     study: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """Another program holds the database for 40 seconds: the run ends well, and says so."""
+    """Another program holds the database for half a minute: the run ends well, and says so."""
     with temporary_server(tmp_path / "prefect") as settings:
         with begun("e5-inference", study, {**environment, **settings}) as run:
             run.await_shards(2)
             with locked(tmp_path / "prefect" / "prefect.db"):
-                time.sleep(40)
+                time.sleep(30)
             assert 0 == run.end(), run.printed[-3000:]
         with connected(settings["PREFECT_API_URL"]) as client:
             (seen,) = client.read_flow_runs()
@@ -77,13 +77,13 @@ def test_locked_database_is_waited_for(
 def test_slow_server_that_also_hangs_is_waited_for(
     study: Path, environment: dict[str, str], proxy: Proxy
 ) -> None:
-    """Each answer comes 3 seconds late, for 20 seconds none does: the run ends well."""
-    proxy.trouble = Trouble(delay_s=3)
+    """Each answer comes 2 seconds late, for 15 seconds none does: the run ends well."""
+    proxy.trouble = Trouble(delay_s=2)
     with begun("e5-inference", study, {**environment, "PREFECT_API_URL": proxy.url}) as run:
         run.await_shards(2)
         proxy.trouble = Trouble(hangs=True)
-        time.sleep(20)
-        proxy.trouble = Trouble(delay_s=3)
+        time.sleep(15)
+        proxy.trouble = Trouble(delay_s=2)
         assert 0 == run.end(), run.printed[-3000:]
     assert_all_done_once(study)
 
