@@ -5,6 +5,7 @@ from typing import Any
 
 from prefect import get_run_logger
 
+from flows.server import await_server
 from somaflow.experiments.results import Results, write_results
 from somaflow.keys import content_key
 from somaflow.study import Study
@@ -38,6 +39,7 @@ def publish(
     folder = study.paths.experiment(name, key)
     write_results(results, folder)
     study.paths.write_current(study.paths.current_experiment(name), f"{key}\n".encode())
+    await_server()
     show_results(name, results, pictures)
     get_run_logger().info("%s in %s", results.title, folder)
     return str(folder)

@@ -4,6 +4,7 @@ It keeps its SQLite database in the study's output folder, listens where the sit
 it (loopback, where they are on this machine), and ends with the command, even if that is killed.
 """
 
+import http.client
 import ipaddress
 import logging
 import os
@@ -24,18 +25,21 @@ from infra.specs import LOOPBACK
 from somaflow.errors import OutputError
 from somaflow.files import make_folder, output_errors, write_secret
 from somaflow.processes import die_with_parent
+from tasks.trouble import GONE, LATE, Trouble, find_trouble, read_status
 
 START_LIMIT_S = 180
 _POLL_S = 0.2
 _STOP_LIMIT_S = 20
 _BACK_LIMIT_S = float(os.environ.get("SOMAFLOW_SERVER_WAIT_S", "120"))
 _AGAIN_AFTER_S = 5
+# A busy server takes seconds to answer: it is slow, not gone.
+_ANSWER_LIMIT_S = 15
 _LEAST_FREE_BYTES = 1_000_000
 _KEEP_RUNS_S = 365 * 86_400
 
 
 class ServerGoneError(OutputError):
-    """The Prefect API does not answer any more."""
+    """The Prefect API does not answer any more, or refuses to."""
 
 
 @contextmanager
@@ -107,9 +111,9 @@ def await_server(limit_s: float = _BACK_LIMIT_S) -> None:
     if url is None:
         return  # Prefect runs one in this very process
     deadline = time.monotonic() + limit_s
-    while not _answers(url):
+    while (trouble := _probe(url)) is not None:
         if time.monotonic() > deadline:
-            error = _gone(url)
+            error = _gone(url, trouble)
             # Said at once: Prefect's client goes on trying for minutes before the run may end.
             logging.getLogger("prefect.somaflow").error("%s", error)
             raise error
@@ -118,25 +122,21 @@ def await_server(limit_s: float = _BACK_LIMIT_S) -> None:
 
 @contextmanager
 def server_errors() -> Iterator[None]:
-    """Turns a Prefect API that does not answer any more into a ServerGoneError."""
-    import httpx
+    """Turns a Prefect API that does not answer any more, or refuses, into a ServerGoneError."""
     from prefect.settings import PREFECT_API_URL
 
     try:
         yield
-    except httpx.TransportError as error:
-        raise _gone(str(PREFECT_API_URL.value())) from error
-    except RuntimeError as error:
-        # How Prefect's client says that the server did not tell its version, as a run begins.
-        if not isinstance(error.__cause__, httpx.HTTPError):
+    except Exception as error:
+        if (trouble := find_trouble(error)) is None:
             raise
-        raise _gone(str(PREFECT_API_URL.value())) from error
+        raise _gone(str(PREFECT_API_URL.value()), trouble) from error
 
 
-def _gone(url: str) -> ServerGoneError:
+def _gone(url: str, trouble: Trouble) -> ServerGoneError:
     return ServerGoneError(
-        f"Prefect server must answer at {url}, it does not any more; start it and run again, what "
-        "is finished is on the disk and is kept"
+        f"Prefect server must answer at {url}, {trouble.found}; {trouble.advice}; then run again, "
+        "what is finished is on the disk and is kept"
     )
 
 
@@ -220,7 +220,7 @@ def _start(settings: dict[str, str], log: Path, host: str) -> subprocess.Popen[b
 def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline and process.poll() is None:
-        if _answers(url):
+        if _probe(url) is None:
             return
         time.sleep(_POLL_S)
     if shutil.disk_usage(log.parent).free < _LEAST_FREE_BYTES:
@@ -236,14 +236,16 @@ def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     )
 
 
-def _answers(url: str) -> bool:
+def _probe(url: str) -> Trouble | None:
+    """What is wrong with the server, as far as it can be seen without a password."""
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(f"{url}/health", timeout=_ANSWER_LIMIT_S):
+            return None
     except urllib.error.HTTPError as error:
-        return error.code < 500  # it asks for a password, or has no such page: it is there
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
-        return False
+        # Below 500 it asks for a password, or has no such page: it is there.
+        return None if error.code < 500 else read_status(error.code)
+    except (OSError, http.client.HTTPException) as error:
+        return LATE if isinstance(getattr(error, "reason", error), TimeoutError) else GONE
 
 
 def _free_port(host: str) -> int:

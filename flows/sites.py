@@ -18,6 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.events.worker import EventsWorker
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, temporary_settings
 from prefect.states import Crashed
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
@@ -29,6 +30,7 @@ from somaflow.clocks import JumpBack
 from somaflow.errors import SiteError
 from somaflow.files import name_temporary
 from tasks.privacy import hide, known_codes
+from tasks.trouble import not_vital
 from tasks.workers import (
     CLOCK_LIMIT_S,
     KeepsDonorsPrivate,
@@ -99,7 +101,10 @@ class Runner:
 
     def submit(self, task: Task[Any, Any], **parameters: Any) -> "SiteFuture":
         """Submits the task, to a cluster that starts now if none has."""
-        future = self.start().submit(task, parameters=parameters)
+        runner = self.start()
+        # The flow has asked the server for its version; a task that asks again fails without one.
+        with temporary_settings({PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}):
+            future = runner.submit(task, parameters=parameters)
         self._futures.add(future.wrapped_future)
         self._has_tasks = True
         return SiteFuture(self, future)
@@ -218,13 +223,13 @@ class SiteFuture(PrefectDaskFuture[Any]):
 
 def _mark_crashed(task_run_id: UUID, why: str) -> None:
     """Ends a task run whose worker died: it cannot say so itself, and would stay Running."""
-    try:
-        with get_client(sync_client=True) as client:
+    with not_vital("the end of a task"), get_client(sync_client=True) as client:
+        try:
             client.set_task_run_state(task_run_id, Crashed(message=hide(why)), force=True)
-    except PrefectHTTPStatusError as error:
-        if error.response.status_code != _NOT_FOUND:
-            raise
-        # It never began, so the server does not know it.
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != _NOT_FOUND:
+                raise
+            # It never began, so the server does not know it.
 
 
 _SHARED: ContextVar[Runner | None] = ContextVar("shared runner", default=None)

@@ -15,6 +15,7 @@ from flows.e5_inference import e5_inference
 from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.pages import publish_report
+from flows.server import await_server, server_errors
 from flows.sites import abandon_work, shared_runner
 from flows.turns import study_to_itself
 from somaflow.claims import IfBusy
@@ -57,8 +58,10 @@ def _run_stages(study: Study, site: str) -> dict[str, Any]:
     failures = []
     limit_s = None if study.stage_limit_hours is None else 3600 * study.stage_limit_hours
     for name, stage in stages.items():
+        await_server()
         try:
-            done[name] = stage.with_options(timeout_seconds=limit_s)(study, site)
+            with server_errors():
+                done[name] = stage.with_options(timeout_seconds=limit_s)(study, site)
         except (OutputError, DeviceError, SiteError):
             raise  # nothing else can be written, or run, either
         except FlowRunTimeoutError:

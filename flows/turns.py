@@ -1,23 +1,20 @@
 """One run at a time segments a study: a second one waits for its turn, and says for whom."""
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.runtime import flow_run
 from prefect.states import Running
 
 from somaflow.claims import Holder, IfBusy, claim_study
 from somaflow.clocks import describe_duration
 from somaflow.study import Study
+from tasks.trouble import not_vital
 
 _SAY_EVERY_S = 600.0
-_LOGGER = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -74,9 +71,6 @@ def _show_state(name: str, message: str) -> None:
     run_id = flow_run.get_id()
     if run_id is None:
         return
-    try:
-        with get_client(sync_client=True) as client:
-            # Not forced: a run that is being cancelled stays so.
-            client.set_flow_run_state(run_id, Running(name=name, message=message))
-    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-        _LOGGER.warning("The dashboard does not hear that this run %s: %s", message, error)
+    with not_vital(f"this run, which {message}"), get_client(sync_client=True) as client:
+        # Not forced: a run that is being cancelled stays so.
+        client.set_flow_run_state(run_id, Running(name=name, message=message))

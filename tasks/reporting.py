@@ -1,6 +1,7 @@
 """What the dashboard and the terminal show: progress, score tables, lines about bad tiles.
 
-Nothing else makes artifacts; all of it goes through the filter of `tasks.privacy`.
+Nothing else makes artifacts; all of it goes through the filter of `tasks.privacy`. A server that
+takes none is a warning and not the work's end: what is shown is on the disk too.
 """
 
 import json
@@ -14,7 +15,6 @@ from contextvars import copy_context
 from threading import Thread
 from uuid import UUID
 
-import httpx
 import pandas as pd
 from prefect.artifacts import (
     create_markdown_artifact,
@@ -22,12 +22,12 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.exceptions import PrefectHTTPStatusError
 from tqdm import tqdm
 
 from somaflow.clocks import describe_duration
 from somaflow.experiments.results import Results, embed_pictures
 from tasks.privacy import hide, hide_table, note_on
+from tasks.trouble import describe, find_trouble, not_vital
 
 _LOGGER = logging.getLogger(__name__)
 _TERMINAL_INTERVAL_S = 1.0
@@ -58,15 +58,12 @@ class Progress:
         self._note = ""
         # When how many were done; the rate is that of the last minutes, as workers come and go.
         self._history: deque[tuple[float, int]] = deque(maxlen=_RATE_SAMPLES)
-        self._sent_at = -_ARTIFACT_INTERVAL_S
-        self._is_silent = False
-        self._artifact: UUID | None = None
-        self._sender = Thread()
+        self._teller = Teller(name, _ARTIFACT_INTERVAL_S)
         interval = _TERMINAL_INTERVAL_S if sys.stderr.isatty() else _LOG_INTERVAL_S
         self._bar = tqdm(
             total=total, initial=done, desc=name, unit=f" {unit}", mininterval=interval
         )
-        self._send()
+        self._tell()
 
     def advance(self, units: int, note: str = "") -> None:
         """Counts `units` more as done; the dashboard is told at most every two seconds."""
@@ -77,15 +74,15 @@ class Progress:
         self._note = note
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(units)
-        if now - self._sent_at > _ARTIFACT_INTERVAL_S:
-            self._send()
+        if self._teller.is_due:
+            self._tell()
 
     def close(self) -> None:
         """Shows the last state; a server that does not answer is not waited for long."""
         self._bar.close()
-        self._sender.join(_LAST_LIMIT_S)
-        self._send()
-        self._sender.join(_LAST_LIMIT_S)
+        self._teller.await_told()
+        self._tell()
+        self._teller.await_told()
 
     def describe(self) -> str:
         """How many are done, how fast, and how long the rest will take, as one line."""
@@ -98,23 +95,64 @@ class Progress:
                 parts.append(f"{describe_duration((self._total - self._done) / rate)} left")
         return ", ".join([*parts, self._note] if self._note else parts)
 
-    def _send(self) -> None:
-        """Tells the server from a thread: its client tries for a minute where none answers."""
-        self._sent_at = time.monotonic()
-        if self._sender.is_alive():
-            return
-        progress = 100.0 * self._done / self._total
-        # The thread must know of which run the artifact is.
-        arguments = (copy_context().run, self._tell, progress, self.describe())
-        self._sender = Thread(target=arguments[0], args=arguments[1:], daemon=True)
-        self._sender.start()
+    def _tell(self) -> None:
+        self._teller.tell(100.0 * self._done / self._total, self.describe())
 
-    def _tell(self, progress: float, description: str) -> None:
+
+class Teller:
+    """Keeps a progress bar of the dashboard up to date, from a thread of its own.
+
+    Prefect's client tries for minutes where no server answers: the work does not wait for it.
+    """
+
+    def __init__(self, name: str, interval_s: float) -> None:
+        """Nothing is told yet.
+
+        Args:
+            name: becomes the artifact's key.
+            interval_s: between two updates.
+        """
+        self._name, self._interval_s = name, interval_s
+        self._told_at = -interval_s
+        self._is_silent = False
+        self._artifact: UUID | None = None
+        self._thread = Thread()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last update is old enough."""
+        return time.monotonic() - self._told_at > self._interval_s
+
+    def tell(self, progress: float, words: str) -> None:
+        """Sends an update, unless the last one is still on its way.
+
+        Args:
+            progress: in percent.
+            words: shown beside the bar.
+        """
+        self._told_at = time.monotonic()
+        if self._thread.is_alive():
+            return
+        # The thread must know of which run the artifact is.
+        arguments = (copy_context().run, self._send, progress, words)
+        self._thread = Thread(target=arguments[0], args=arguments[1:], daemon=True)
+        self._thread.start()
+
+    def await_told(self) -> None:
+        """Waits for what is on its way, but not for long."""
+        if self._thread.ident is not None:
+            self._thread.join(_LAST_LIMIT_S)
+
+    def _send(self, progress: float, words: str) -> None:
         try:
-            self._artifact = tell_progress(self._artifact, progress, self._name, description)
-        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            self._artifact = tell_progress(self._artifact, progress, self._name, words)
+        except Exception as error:
+            if (trouble := find_trouble(error)) is None:
+                raise
             if not self._is_silent:
-                _LOGGER.warning("The dashboard does not hear of the progress: %s", error)
+                _LOGGER.warning(
+                    "The dashboard does not hear of the progress: %s", describe(trouble)
+                )
             self._is_silent = True
         else:
             self._is_silent = False
@@ -140,7 +178,8 @@ def tell_progress(artifact: UUID | None, progress: float, name: str, words: str)
 def show_table(key: str, table: pd.DataFrame, description: str) -> None:
     """Puts a table on the dashboard."""
     rows = json.loads(hide_table(table).to_json(orient="records"))  # plain numbers, None for NaN
-    create_table_artifact(key=key, table=rows, description=hide(description))
+    with not_vital(f"the table {key}"):
+        create_table_artifact(key=key, table=rows, description=hide(description))
 
 
 def show_results(key: str, results: Results, pictures: Mapping[str, bytes] | None = None) -> None:
@@ -152,14 +191,16 @@ def show_results(key: str, results: Results, pictures: Mapping[str, bytes] | Non
         pictures: to show instead of the page's own of these names, which name donors.
     """
     page = embed_pictures(_hide_page(results.markdown), {**results.pictures, **(pictures or {})})
-    create_markdown_artifact(key=key, markdown=page, description=hide(results.title))
+    with not_vital(f"the page {key}"):
+        create_markdown_artifact(key=key, markdown=page, description=hide(results.title))
 
 
 def show_lines(key: str, heading: str, lines: list[str]) -> None:
     """Puts a list on the dashboard, a line an item."""
     items = "\n".join(f"- `{line}`" for line in lines)
     page = _hide_page(f"# {heading}\n\n{items}\n")
-    create_markdown_artifact(key=key, markdown=page, description=hide(heading))
+    with not_vital(f"the page {key}"):
+        create_markdown_artifact(key=key, markdown=page, description=hide(heading))
 
 
 def show_page(key: str, heading: str, markdown: str) -> None:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from prefect import get_run_logger, task
 
@@ -16,7 +15,7 @@ from somaflow.training import Health, train_model
 from tasks.caching import can_heal
 from tasks.models import Device
 from tasks.privacy import discreet
-from tasks.reporting import tell_progress
+from tasks.reporting import Teller
 
 _REPORT_INTERVAL_S = 20.0
 
@@ -82,16 +81,17 @@ class _HealthReport:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._artifact: UUID | None = None
-        self._sent_at = -_REPORT_INTERVAL_S
+        self._teller = Teller(f"training-{name}", _REPORT_INTERVAL_S)
         self._logger = get_run_logger()
 
     def __call__(self, health: Health) -> None:
         is_last = health.step >= health.n_steps
-        if not is_last and time.monotonic() - self._sent_at < _REPORT_INTERVAL_S:
+        if not is_last and not self._teller.is_due:
             return
-        self._sent_at = time.monotonic()
         line = f"{self._name}: {health.line()}"
         self._logger.log(30 if health.will_miss_deadline else 20, line)
-        progress = 100.0 * health.step / health.n_steps
-        self._artifact = tell_progress(self._artifact, progress, f"training-{self._name}", line)
+        if is_last:
+            self._teller.await_told()
+        self._teller.tell(100.0 * health.step / health.n_steps, line)
+        if is_last:
+            self._teller.await_told()

@@ -20,14 +20,21 @@ from flows.server import (
 )
 
 
+@flow
+def nothing() -> None:
+    """Does nothing."""
+
+
 class Answer(BaseHTTPRequestHandler):
-    """Answers everything with one status."""
+    """Answers everything with one status and body."""
 
     status = 200
+    body = b""
 
     def do_GET(self) -> None:
         self.send_response(self.status)
         self.end_headers()
+        self.wfile.write(self.body)
 
     def log_message(self, *_: object) -> None:
         """Says nothing."""
@@ -69,17 +76,38 @@ def test_without_a_configured_api_there_is_nothing_to_wait_for() -> None:
 
 def test_run_that_begins_without_its_server_says_so() -> None:
     """Where nobody listens, a flow's start ends in words, not in a traceback of Prefect's."""
-
-    @flow
-    def nothing() -> None:
-        """Does nothing."""
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}/api"
     with (
         temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}),
         pytest.raises(ServerGoneError, match="must answer at http://127"),
+        server_errors(),
+    ):
+        nothing()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (401, b"{}", "another password .401.; set PREFECT_API_AUTH_STRING"),
+        (403, b"{}", "forbids that .403."),
+        (429, b"{}", "asked too much .429."),
+        (500, b"{}", "fails .500.; look into its log"),
+        (503, b"{}", "fails .503.; look into its log"),
+        (200, b'"2.20.3"', "of another version .Found incompatible versions"),
+        (200, b"<html>", "another program; set PREFECT_API_URL"),
+    ],
+)
+def test_run_that_may_not_begin_says_why(
+    url: str, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, words: str
+) -> None:
+    """Each refusal has its own words, and what to do about it."""
+    monkeypatch.setattr(Answer, "status", status)
+    monkeypatch.setattr(Answer, "body", body)
+    with (
+        temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}),
+        pytest.raises(ServerGoneError, match=f"must answer at {url}, .*{words}.*; then run again"),
         server_errors(),
     ):
         nothing()

@@ -68,12 +68,12 @@ def test_server_that_is_gone_is_said_once_and_told_later(
 ) -> None:
     """The work goes on, the log says once that the dashboard is deaf, the end is told to it."""
     progress = Progress("Tiles segmented", total=3, unit="tiles")
-    progress._sender.join()
+    progress._teller.await_told()
     server.error = httpx.ConnectError("refused")
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             progress.advance(1)
-            progress._sender.join()
+            progress._teller.await_told()
     assert 1 == caplog.text.count("The dashboard does not hear of the progress")
     server.error = None
     progress.advance(1)
