@@ -50,7 +50,7 @@ def e1_recipes(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
 
     Args:
         study: The study, or the path of its YAML file.
-        site: Where tasks run.
+        site: Where tasks run: `laptop`, `slurm`, or the path of a site file.
     """
     prepared = find_prepared(study)
     tuning = study.fine_tuning

@@ -36,7 +36,7 @@ def e2_label_budget(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
 
     Args:
         study: The study, or the path of its YAML file; needs `fine_tuning`.
-        site: Where tasks run.
+        site: Where tasks run: `laptop`, `slurm`, or the path of a site file.
     """
     tuning = study.fine_tuning
     if tuning is None:

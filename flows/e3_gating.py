@@ -39,7 +39,7 @@ def e3_gating(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
 
     Args:
         study: The study, or the path of its YAML file.
-        site: Where tasks run.
+        site: Where tasks run: `laptop`, `slurm`, or the path of a site file.
     """
     grid = study.gating or GateGrid()
     gates = list_gates(grid)

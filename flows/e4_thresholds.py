@@ -47,7 +47,7 @@ def e4_thresholds(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
 
     Args:
         study: The study, or the path of its YAML file.
-        site: Where tasks run.
+        site: Where tasks run: `laptop`, `slurm`, or the path of a site file.
     """
     grid = study.thresholds or ThresholdGrid()
     prepared = find_prepared(study)

@@ -43,7 +43,7 @@ def e5_donors(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
 
     Args:
         study: The study, or the path of its YAML file.
-        site: Where tasks run.
+        site: Where tasks run: `laptop`, `slurm`, or the path of a site file.
     """
     problems: list[str] = []
     settings = study.donor_statistics

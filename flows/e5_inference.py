@@ -30,7 +30,7 @@ def e5_inference(
 
     Args:
         study: The study, or the path of its YAML file.
-        site: Where tasks run.
+        site: Where tasks run: `laptop`, `slurm`, or the path of a site file.
         retry_quarantined: Try tiles again that an earlier run set aside.
         if_busy: If another run segments this study now: wait until that has ended, or refuse.
     """

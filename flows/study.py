@@ -42,7 +42,7 @@ def study(study: StudyOrPath, site: str = "laptop", if_busy: IfBusy = "wait") ->
 
     Args:
         study: The study, or the path of its YAML file.
-        site: Where tasks run.
+        site: Where tasks run: `laptop`, `slurm`, or the path of a site file.
         if_busy: If another run segments this study now: wait until that has ended, or refuse.
     """
     with study_to_itself(study, if_busy), shared_runner(site, study.output):
