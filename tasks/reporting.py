@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextvars import copy_context
+from pathlib import Path
 from threading import Thread
 from uuid import UUID
 
@@ -160,6 +161,13 @@ def show_lines(key: str, heading: str, lines: list[str]) -> None:
     items = "\n".join(f"- `{line}`" for line in lines)
     page = _hide_page(f"# {heading}\n\n{items}\n")
     create_markdown_artifact(key=key, markdown=page, description=hide(heading))
+
+
+def show_places(key: str, heading: str, words: str, places: Mapping[str, Path]) -> None:
+    """Puts a list of files and folders on the dashboard, each to be copied, with what it is."""
+    rows = [f"| {what} | `{place}` |" for what, place in places.items()]
+    table = "\n".join(["| what | where |", "|---|---|", *rows])
+    show_page(key, heading, f"# {heading}\n\n{words}\n\n{table}\n")
 
 
 def show_page(key: str, heading: str, markdown: str) -> None:
