@@ -165,9 +165,9 @@ def show_lines(key: str, heading: str, lines: list[str]) -> None:
 
 def show_places(key: str, heading: str, words: str, places: Mapping[str, Path]) -> None:
     """Puts a list of files and folders on the dashboard, each to be copied, with what it is."""
-    rows = [f"| {what} | `{place}` |" for what, place in places.items()]
-    table = "\n".join(["| what | where |", "|---|---|", *rows])
-    show_page(key, heading, f"# {heading}\n\n{words}\n\n{table}\n")
+    # Not a table: the dashboard would cut the paths.
+    rows = "\n".join(f"- {what}: `{place}`" for what, place in places.items())
+    show_page(key, heading, f"# {heading}\n\n{words}\n\n{rows}\n")
 
 
 def show_page(key: str, heading: str, markdown: str) -> None:

@@ -94,10 +94,10 @@ def test_slow_server_does_not_hold_up_the_work(server: FakeServer) -> None:
     assert 100.0 == server.sent[-1][0]
 
 
-def test_places_are_a_table_that_names_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What lies where is a row each, its path to be copied as it stands."""
+def test_places_are_named_each_with_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies where is a line each, its path to be copied as it stands."""
     made: dict[str, str] = {}
     monkeypatch.setattr(reporting, "create_markdown_artifact", made.update)
     show_places("outputs", "Outputs of cortex", "All of it:", {"Labels": Path("/study/labels")})
     assert ("outputs", "Outputs of cortex") == (made["key"], made["description"])
-    assert "| Labels | `/study/labels` |" in made["markdown"].splitlines()
+    assert "- Labels: `/study/labels`" in made["markdown"].splitlines()
