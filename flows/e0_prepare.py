@@ -6,6 +6,7 @@ from prefect import flow, get_run_logger
 
 from flows.forms import StudyOrPath
 from flows.naming import named
+from flows.outputs import announce_outputs
 from flows.sites import dask_runner
 from infra.specs import load_site
 from somaflow.preparation import is_prepared
@@ -32,6 +33,7 @@ def e0_prepare(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
         study: The study, or the path of its YAML file.
         site: Where tasks run. Preparation needs no GPU and runs beside the flow at every site.
     """
+    announce_outputs(study)
     load_site(site)  # an unknown site is an error now, not in the next flow
     logger = get_run_logger()
     study.paths.write_current(study.paths.study, dump_study(study).encode())

@@ -12,6 +12,7 @@ from prefect import flow
 
 from flows.forms import StudyOrPath
 from flows.naming import named
+from flows.outputs import announce_outputs
 from flows.pages import experiment_key, publish
 from flows.scoring import recipe_key, score_recipes, write_counts
 from flows.sites import Runner, dask_runner
@@ -50,8 +51,9 @@ def e1_recipes(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
 
     Args:
         study: The study, or the path of its YAML file.
-        site: Where tasks run.
+        site: Where tasks run: `laptop`, `slurm`, or the path of a site file.
     """
+    announce_outputs(study)
     prepared = find_prepared(study)
     tuning = study.fine_tuning
     planned = plan_trainings(tuning, prepared.tiles) if tuning else []

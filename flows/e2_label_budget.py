@@ -8,6 +8,7 @@ from prefect import flow
 
 from flows.forms import StudyOrPath
 from flows.naming import named
+from flows.outputs import announce_outputs
 from flows.pages import experiment_key, publish
 from flows.scoring import recipe_key, score_recipes
 from flows.sites import dask_runner
@@ -36,8 +37,9 @@ def e2_label_budget(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
 
     Args:
         study: The study, or the path of its YAML file; needs `fine_tuning`.
-        site: Where tasks run.
+        site: Where tasks run: `laptop`, `slurm`, or the path of a site file.
     """
+    announce_outputs(study)
     tuning = study.fine_tuning
     if tuning is None:
         raise StudyError(

@@ -7,6 +7,7 @@ from prefect import flow
 
 from flows.forms import StudyOrPath
 from flows.naming import named
+from flows.outputs import announce_outputs
 from flows.pages import experiment_key, publish
 from flows.recipes import default_recipes
 from flows.scoring import last_split, recipe_key, write_counts
@@ -39,8 +40,9 @@ def e3_gating(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
 
     Args:
         study: The study, or the path of its YAML file.
-        site: Where tasks run.
+        site: Where tasks run: `laptop`, `slurm`, or the path of a site file.
     """
+    announce_outputs(study)
     grid = study.gating or GateGrid()
     gates = list_gates(grid)
     prepared = find_prepared(study)

@@ -8,6 +8,7 @@ from prefect import flow
 
 from flows.forms import StudyOrPath
 from flows.naming import named
+from flows.outputs import announce_outputs
 from flows.pages import experiment_key, publish
 from flows.recipes import default_recipes
 from flows.scoring import last_split, score_recipes
@@ -47,8 +48,9 @@ def e4_thresholds(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
 
     Args:
         study: The study, or the path of its YAML file.
-        site: Where tasks run.
+        site: Where tasks run: `laptop`, `slurm`, or the path of a site file.
     """
+    announce_outputs(study)
     grid = study.thresholds or ThresholdGrid()
     prepared = find_prepared(study)
     if not (prepared.tiles.split == "val").any():

@@ -8,6 +8,7 @@ from prefect.futures import PrefectFuture, as_completed
 
 from flows.forms import StudyOrPath
 from flows.naming import named
+from flows.outputs import announce_outputs
 from flows.pages import publish, publish_report
 from flows.sites import Runner, dask_runner
 from somaflow.coverage import Coverage
@@ -43,8 +44,9 @@ def e5_donors(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
 
     Args:
         study: The study, or the path of its YAML file.
-        site: Where tasks run.
+        site: Where tasks run: `laptop`, `slurm`, or the path of a site file.
     """
+    announce_outputs(study)
     problems: list[str] = []
     settings = study.donor_statistics
     tiles = inference_tiles(read_tiles(study.paths))

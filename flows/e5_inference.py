@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger
 
 from flows.forms import StudyOrPath
 from flows.naming import named
+from flows.outputs import announce_outputs
 from flows.server import await_server
 from flows.turns import study_to_itself
 from somaflow.claims import IfBusy
@@ -30,10 +31,11 @@ def e5_inference(
 
     Args:
         study: The study, or the path of its YAML file.
-        site: Where tasks run.
+        site: Where tasks run: `laptop`, `slurm`, or the path of a site file.
         retry_quarantined: Try tiles again that an earlier run set aside.
         if_busy: If another run segments this study now: wait until that has ended, or refuse.
     """
+    announce_outputs(study)
     with study_to_itself(study, if_busy):
         return _segment(study, site, retry_quarantined)
 

@@ -14,6 +14,7 @@ from flows.e5_donors import e5_donors
 from flows.e5_inference import e5_inference
 from flows.forms import StudyOrPath
 from flows.naming import named
+from flows.outputs import announce_outputs
 from flows.pages import publish_report
 from flows.server import await_server, server_errors
 from flows.sites import abandon_work, shared_runner
@@ -43,9 +44,10 @@ def study(study: StudyOrPath, site: str = "laptop", if_busy: IfBusy = "wait") ->
 
     Args:
         study: The study, or the path of its YAML file.
-        site: Where tasks run.
+        site: Where tasks run: `laptop`, `slurm`, or the path of a site file.
         if_busy: If another run segments this study now: wait until that has ended, or refuse.
     """
+    announce_outputs(study)
     with study_to_itself(study, if_busy), shared_runner(site, study.output):
         return _run_stages(study, site)
 

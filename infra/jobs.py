@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dask_jobqueue.slurm import SLURMJob
 from distributed import SchedulerPlugin
-from distributed.core import Status
 
 from infra.specs import SlurmSite
+
+if TYPE_CHECKING:
+    from dask_jobqueue.slurm import SLURMJob
 
 _LOGGER = logging.getLogger("somaflow.jobs")
 _POLL_S = 2.0
@@ -60,32 +61,17 @@ class JobBoard:
     deaths: list[str] = field(default_factory=list)
     """Of jobs that ended or were refused since a worker last worked; a sentence each."""
 
-    def job_class(self, clusters: str | None) -> type[SLURMJob]:
+    def job_class(self, clusters: str | None) -> "type[SLURMJob]":
         """dask-jobqueue's job, which tells this board; cancelled where it was submitted."""
+        from infra.told_jobs import ToldJob  # dask-jobqueue may only be imported by the main thread
+
         own = {"board": self, "cancel_command": " ".join(scancel(clusters))}
-        return type("Job", (_ToldJob,), own)
+        return type("Job", (ToldJob,), own)
 
-
-class _ToldJob(SLURMJob):
-    board: JobBoard
-
-    async def start(self) -> None:
-        """Submits the job; a refusal is noted, and left to the watch."""
-        job = self.board.jobs[str(self.name)] = _Job(time.monotonic())
-        try:
-            await super().start()
-            job.number = str(self.job_id)
-        except (RuntimeError, OSError, ValueError) as error:
-            # Raised here, it would only be logged by Dask, as a traceback, and never tried again.
-            # Of dask-jobqueue's report of a failed command, what sbatch said.
-            job.refused = last_words(str(error).rsplit("stderr:", 1)[-1])
-            self.status = Status.running
-
-    async def close(self) -> None:
-        """Cancels the job."""
-        if (job := self.board.jobs.get(str(self.name))) is not None:
-            job.closed = True
-        await super().close()
+    def submit(self, name: str) -> _Job:
+        """Notes that the job of this worker is being submitted."""
+        self.jobs[name] = _Job(time.monotonic())
+        return self.jobs[name]
 
 
 class _Arrivals(SchedulerPlugin):

@@ -204,6 +204,23 @@ class RunPaths:
         """Keys of all inferences that have a plan, in order of name."""
         return sorted(path.parent.name for path in (self.output / "ledger").glob("*/plan.parquet"))
 
+    def places(self) -> dict[str, Path]:
+        """Where to look for what: files and folders, there or still to be made, by what they are.
+
+        In folders, each result has a folder of its own, called after its key.
+        """
+        return {
+            "Reports: an HTML file each, with all the rest in figures and tables": self.reports,
+            "A page an experiment; `current.txt` names the latest": self.output / "experiments",
+            "Donor tables, associations, stability": self.output / "donors",
+            "Labels of every tile (zarr)": self.output / "labels",
+            "One row a cell (parquet)": self.output / "cells",
+            "Trained weights, with their history": self.output / "checkpoints",
+            "Images and labels as Cellpose opens them": self.output / "prepared",
+            "Which tiles were found, refused and why": self.tiles,
+            "Which donor is in which split": self.splits,
+        }
+
     @classmethod
     def of_labels(cls, path: Path) -> tuple["RunPaths", str]:
         """The paths and the key that a label folder, or an array in it, belongs to.

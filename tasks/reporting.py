@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextvars import copy_context
+from pathlib import Path
 from threading import Thread
 from uuid import UUID
 
@@ -201,6 +202,13 @@ def show_lines(key: str, heading: str, lines: list[str]) -> None:
     page = _hide_page(f"# {heading}\n\n{items}\n")
     with not_vital(f"the page {key}"):
         create_markdown_artifact(key=key, markdown=page, description=hide(heading))
+
+
+def show_places(key: str, heading: str, words: str, places: Mapping[str, Path]) -> None:
+    """Puts a list of files and folders on the dashboard, each to be copied, with what it is."""
+    # Not a table: the dashboard would cut the paths.
+    rows = "\n".join(f"- {what}: `{place}`" for what, place in places.items())
+    show_page(key, heading, f"# {heading}\n\n{words}\n\n{rows}\n")
 
 
 def show_page(key: str, heading: str, markdown: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from somaflow.errors import StudyError
-from somaflow.paths import RunPaths, exported_image
+from somaflow.paths import DONORS, RunPaths, exported_image
 
 
 def test_write_current_keeps_what_it_replaces(tmp_path: Path) -> None:
@@ -31,6 +31,18 @@ def test_everything_lies_below_the_output_folder(tmp_path: Path) -> None:
     flat = [path for group in of_keys for path in group]
     assert all(tmp_path in path.parents for path in flat)
     assert len(flat) == len(set(flat))
+
+
+def test_places_that_are_told_are_where_results_lie(tmp_path: Path) -> None:
+    """The folders that a run names to people hold what is written under a key."""
+    paths = RunPaths(tmp_path)
+    keyed = [paths.labels("k"), paths.cells_folder("k"), paths.checkpoint("k"), paths.prepared("k")]
+    written = [paths.reports, paths.tiles, paths.splits, *(path.parent for path in keyed)]
+    written += [
+        paths.experiment("e1-recipes", "k").parent.parent,
+        paths.experiment(DONORS, "k").parent,
+    ]
+    assert set(written) == set(paths.places().values())
 
 
 def test_exported_images_lie_by_donor_and_region(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def open_browser(folder: Path) -> Iterator[Browser]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        with connect(_find_tab(folder), max_size=None, proxy=None) as socket:
+        with connect(_find_tab(folder), max_size=None, proxy=None, ping_interval=None) as socket:
             yield Browser(socket)
     finally:
         process.terminate()

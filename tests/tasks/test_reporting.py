@@ -2,13 +2,14 @@
 
 import logging
 import threading
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import pytest
 
 from tasks import reporting
-from tasks.reporting import Progress
+from tasks.reporting import Progress, show_places
 
 
 class FakeServer:
@@ -91,3 +92,12 @@ def test_slow_server_does_not_hold_up_the_work(server: FakeServer) -> None:
     server.answers.set()
     progress.close()
     assert 100.0 == server.sent[-1][0]
+
+
+def test_places_are_named_each_with_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies where is a line each, its path to be copied as it stands."""
+    made: dict[str, str] = {}
+    monkeypatch.setattr(reporting, "create_markdown_artifact", made.update)
+    show_places("outputs", "Outputs of cortex", "All of it:", {"Labels": Path("/study/labels")})
+    assert ("outputs", "Outputs of cortex") == (made["key"], made["description"])
+    assert "- Labels: `/study/labels`" in made["markdown"].splitlines()

@@ -1,0 +1,72 @@
+"""Takes the pictures of docs/dashboard.md: `python -m tests.dashboard --out docs/images`."""
+
+import argparse
+import io
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from tests.dashboard.screen import open_screen
+from tests.dashboard.tour import NAME, Tour, make_study
+from tests.infra.services import Service
+
+_COLOURS, _WIDTH_PX = 96, 1000
+
+
+def take_pictures(tour: Tour, folder: Path) -> None:
+    """Walks through a study and writes what is seen on the way.
+
+    Args:
+        tour: of a study that was not run yet.
+        folder: where the pictures go, as `dashboard-*.png`.
+    """
+
+    def take(name: str) -> None:
+        _write(tour.screen.take_picture(), folder / f"dashboard-{name}.png")
+
+    tour.open_form()
+    tour.screen.fill("study", "/data/cortex/study.yaml")
+    take("form")
+    run = tour.start()
+    tour.part(run, f"segment all of {NAME}")
+    tour.await_shards(20)
+    tour.open_run(run, "Subflow Runs")
+    tour.screen.await_words("segment all of")
+    take("run")
+    tour.cancel(run)
+    tour.retry(run)
+    tour.await_shards(40)
+    tour.open_run(run, "Subflow Runs")
+    tour.screen.await_words("segment all of")
+    take("retry")
+    tour.open_artifact(tour.part(run, f"recipes of {NAME}").id, "e1-recipes")
+    tour.screen.show("document.images[1]")
+    take("page")
+
+
+def _write(png: bytes, path: Path) -> None:
+    """Writes the picture with few colours, which makes it small."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    height_px = round(picture.height * _WIDTH_PX / picture.width)
+    small = picture.resize((_WIDTH_PX, height_px), Image.Resampling.LANCZOS)
+    small.quantize(_COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+def main() -> None:
+    """Starts a service of its own, takes the pictures and ends it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the pictures")
+    out = parser.parse_args().out
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        service = Service.in_folder(folder / "home")
+        address = f"http://127.0.0.1:{service.port}"
+        with open_screen(folder / "profile", address) as screen, service.ending():
+            service.up()
+            take_pictures(Tour(service, screen, make_study(folder)), out)
+
+
+if __name__ == "__main__":
+    main()
