@@ -1,4 +1,4 @@
-"""`python -m tests.load --folder DIR`: what a server bears, with SQLite or another database.
+"""`python -m tests.load --folder DIR`: what a server bears, with SQLite or (--postgres) PostgreSQL.
 
 Fills a server with the runs of 50 studies, then lets shards end at 200 a minute, and measures how
 soon the dashboard's pages are answered. Nothing is asserted about time; one JSON file.
@@ -7,16 +7,21 @@ soon the dashboard's pages are answered. Nothing is asserted about time; one JSO
 import argparse
 import json
 import os
+import secrets
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from flows.server import temporary_server
+from infra.postgres import Postgres, default_folder, started
 from somaflow.files import write_text
 from tests.bench.run import describe_machine
 from tests.conftest import REPOSITORY
@@ -27,6 +32,7 @@ from tests.load.runs import STAGES, TASKS_A_STAGE
 _PACE_PER_MINUTE, _PACED_SHARDS = 200, 400
 _TIMES = 10
 _DIGEST_LIMIT_S = 1800.0
+_DATABASE_URL = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
 
 def measure(folder: Path, n_studies: int, n_shards: int) -> dict[str, Any]:
@@ -95,7 +101,7 @@ def _server_mb(url: str) -> float:
 
 def _measure_database(home: Path) -> int:
     """Bytes of the SQLite files, or of the database that the environment names."""
-    url = os.environ.get("PREFECT_API_DATABASE_CONNECTION_URL", "")
+    url = os.environ.get(_DATABASE_URL, "")
     if not url.startswith("postgresql"):
         return sum(file.stat().st_size for file in home.glob("prefect.db*"))
     import asyncio
@@ -112,6 +118,19 @@ def _measure_database(home: Path) -> int:
     return asyncio.run(ask())
 
 
+@contextmanager
+def _postgres(folder: Path) -> Iterator[None]:
+    """A PostgreSQL as the service would run it, which the server started in the block uses."""
+    place = default_folder(folder)
+    try:
+        with started(Postgres.in_folder(place, secrets.token_urlsafe(12))) as cluster:
+            os.environ[_DATABASE_URL] = cluster.url
+            yield
+    finally:
+        os.environ.pop(_DATABASE_URL, None)
+        shutil.rmtree(place, ignore_errors=True)
+
+
 def main() -> int:
     """Reads the command line, measures, writes and prints."""
     parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__)
@@ -119,8 +138,11 @@ def main() -> int:
     parser.add_argument("--studies", type=int, default=50)
     parser.add_argument("--shards", type=int, default=231, help="Of a study.")
     parser.add_argument("--out", type=Path, default=Path("load.json"))
+    parser.add_argument("--postgres", action="store_true", help="In a PostgreSQL; else SQLite.")
     options = parser.parse_args()
-    figures = measure(options.folder.absolute(), options.studies, options.shards)
+    folder = options.folder.absolute()
+    with _postgres(folder) if options.postgres else nullcontext():
+        figures = measure(folder, options.studies, options.shards)
     content = json.dumps({"machine": describe_machine(), **figures}, indent=2)
     write_text(options.out, content + "\n")
     print(content)
