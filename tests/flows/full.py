@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,14 +28,9 @@ class FullServer:
 
     def fill(self) -> None:
         """Takes all space that is left."""
-        filler = self.disk / "filler"
-        with filler.open("wb") as file:
-            try:
-                while True:
-                    file.write(bytes(_PAGE))
-                    file.flush()
-            except OSError:
-                pass
+        with (self.disk / "filler").open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(_PAGE))
 
     def free(self) -> None:
         """Gives it back."""
