@@ -82,6 +82,9 @@ class Screen:
         self.browser.evaluate(f"{field}.select() ?? 1")
         self.browser.call("Input.insertText", text=text)
         self.find(f"{field}.value === {json.dumps(text)}")
+        # A number counts when its field is left, and a moment later.
+        self.browser.evaluate("document.activeElement.blur() ?? 1")
+        time.sleep(1)
 
     def help_of(self, label: str) -> str:
         """The help of the field of this label."""
