@@ -10,13 +10,13 @@ from prefect.client.schemas.filters import FlowRunFilter
 
 from somaflow.status import describe_status
 from tests.dashboard.screen import open_screen
-from tests.dashboard.tour import NAME, SHARD_TILES, STATE, Tour, make_study
+from tests.dashboard.tour import N_TILES, NAME, SHARD_TILES, STATE, Tour, make_study
 from tests.infra.services import Service, await_true
 
 pytestmark = [pytest.mark.server, pytest.mark.long, pytest.mark.timeout(1800)]
 
 SEGMENT, RECIPES = f"segment all of {NAME}", f"recipes of {NAME}"
-N_BEFORE = 8
+N_BEFORE, N_SHARDS = 8, N_TILES // SHARD_TILES
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,7 @@ def cancelled(tour: Tour) -> Cancelled:
     part = tour.part(run, SEGMENT)
     tour.await_shards(N_BEFORE)
     tour.open_run(part.id, "Task Runs")
-    tour.screen.await_words("shard 1 of")
-    tasks = tour.screen.text()
+    tasks = tour.screen.find(rf"document.body.innerText.match(/shard \d+ of {N_SHARDS}/)[0]")
     tour.open_artifact(part.id, "tiles-segmented")
     first = tour.progress()
     await_true(lambda: tour.progress() > first, tour.screen.text)
@@ -107,7 +106,7 @@ def test_run_in_progress_says_what_it_does(cancelled: Cancelled) -> None:
     for name in (f"study {NAME}", f"prepare {NAME}", RECIPES, SEGMENT):
         assert name in cancelled.words
     assert "Running" in cancelled.words
-    assert "shard 1 of" in cancelled.tasks
+    assert cancelled.tasks.endswith(f" of {N_SHARDS}")
     before, after = cancelled.progress
     assert before < after
 
