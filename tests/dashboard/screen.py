@@ -68,7 +68,9 @@ class Screen:
             f"[...document.querySelectorAll('{_PRESSABLE}')].filter(e => e.offsetParent && "
             f"!e.disabled && e.innerText.trim() === {json.dumps(words)}).at(-1)"
         )
-        self._click(found)
+        # Not by the mouse, which would miss: the page moves as its parts come.
+        self.find(f"({found}.click(), true)")
+        time.sleep(0.5)
 
     def follow(self, words: str) -> None:
         """Opens the page of the first link that has these words in it."""
@@ -78,10 +80,15 @@ class Screen:
     def fill(self, label: str, text: str) -> None:
         """Types into the field of this label, in place of what stands there."""
         field = f"{_FIELD.format(label=json.dumps(label))}.querySelector('input, textarea')"
-        self._click(field)
-        self.browser.evaluate(f"{field}.select() ?? 1")
+        self.find(
+            f"({field}.scrollIntoView({{block: 'center'}}), {field}.focus(), "
+            f"{field}.select(), true)"
+        )
         self.browser.call("Input.insertText", text=text)
         self.find(f"{field}.value === {json.dumps(text)}")
+        # A number counts when its field is left, and a moment later.
+        self.browser.evaluate("document.activeElement.blur() ?? 1")
+        time.sleep(1)
 
     def help_of(self, label: str) -> str:
         """The help of the field of this label."""
@@ -105,16 +112,6 @@ class Screen:
         """What is seen, as a PNG, when it has come to rest."""
         time.sleep(2)
         return base64.b64decode(self.browser.call("Page.captureScreenshot", format="png")["data"])
-
-    def _click(self, expression: str) -> None:
-        self.show(expression)
-        time.sleep(0.3)  # menus and dialogues move when they open
-        box = f"(({expression}).getBoundingClientRect())"
-        x, y = self.find(f"[{box}.x + {box}.width / 2, {box}.y + {box}.height / 2]")
-        for kind in ("mousePressed", "mouseReleased"):
-            self.browser.call(
-                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
-            )
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from tests.infra.services import Service, await_true
 
 NAME = "cortex"
 # Enough for a run to be cancelled in the middle of them.
-N_TILES, SHARD_TILES = 240, 2
+N_TILES, SHARD_TILES = 400, 2
 STATE = "document.querySelector('.state-badge').innerText.trim()"
 
 
