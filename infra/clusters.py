@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dask_jobqueue.slurm import SLURMCluster
 from distributed.utils import get_ip, get_ip_interface
 
 from infra.jobs import JobBoard
@@ -101,6 +100,8 @@ def runner_arguments(
             "a slurm site needs sbatch, found none on the PATH; run on a login node of the "
             "cluster, or with --site laptop"
         )
+    from infra.submission import SLURMCluster  # dask-jobqueue, only where there is a SLURM
+
     most = _bounded(site.workers_max, most_workers)
     return {
         "cluster_class": SLURMCluster,

@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dask_jobqueue.slurm import SLURMJob
 from distributed import SchedulerPlugin
-from distributed.core import Status
 
 from infra.specs import SlurmSite
 
@@ -36,7 +34,9 @@ SQUEUE_LIMIT_S = 30
 
 
 @dataclass
-class _Job:
+class Job:
+    """What became of one job."""
+
     submitted_at: float
     number: str = ""
     refused: str = ""
@@ -56,36 +56,16 @@ class _Job:
 class JobBoard:
     """What happened to each job, by the name of its worker."""
 
-    jobs: dict[str, _Job] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
     deaths: list[str] = field(default_factory=list)
     """Of jobs that ended or were refused since a worker last worked; a sentence each."""
 
-    def job_class(self, clusters: str | None) -> type[SLURMJob]:
+    def job_class(self, clusters: str | None) -> type:
         """dask-jobqueue's job, which tells this board; cancelled where it was submitted."""
+        from infra.submission import ToldJob  # dask-jobqueue, only where there is a SLURM
+
         own = {"board": self, "cancel_command": " ".join(scancel(clusters))}
-        return type("Job", (_ToldJob,), own)
-
-
-class _ToldJob(SLURMJob):
-    board: JobBoard
-
-    async def start(self) -> None:
-        """Submits the job; a refusal is noted, and left to the watch."""
-        job = self.board.jobs[str(self.name)] = _Job(time.monotonic())
-        try:
-            await super().start()
-            job.number = str(self.job_id)
-        except (RuntimeError, OSError, ValueError) as error:
-            # Raised here, it would only be logged by Dask, as a traceback, and never tried again.
-            # Of dask-jobqueue's report of a failed command, what sbatch said.
-            job.refused = last_words(str(error).rsplit("stderr:", 1)[-1])
-            self.status = Status.running
-
-    async def close(self) -> None:
-        """Cancels the job."""
-        if (job := self.board.jobs.get(str(self.name))) is not None:
-            job.closed = True
-        await super().close()
+        return type("Job", (ToldJob,), own)
 
 
 class _Arrivals(SchedulerPlugin):
@@ -167,7 +147,7 @@ class JobWatch:
                 "mend the site file or the environment, `somaflow check STUDY --site SITE` tries it"
             )
 
-    def _judge(self, name: str, job: _Job, queue: dict[str, tuple[str, str]]) -> None:
+    def _judge(self, name: str, job: Job, queue: dict[str, tuple[str, str]]) -> None:
         age_s = time.monotonic() - job.submitted_at
         if job.refused:
             if age_s > _AGAIN_AFTER_S:
@@ -184,7 +164,7 @@ class JobWatch:
             sentence = f"job {job.number} ended early; {log} ends with: {last_lines(log)}"
             self._bury(name, "" if worked else sentence)
 
-    def _judge_waiting(self, job: _Job, reason: str, age_s: float) -> None:
+    def _judge_waiting(self, job: Job, reason: str, age_s: float) -> None:
         if age_s > 60 * self._site.pending_limit_minutes and job.number not in self._warned:
             self._warned.add(job.number)
             _LOGGER.warning(
