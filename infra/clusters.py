@@ -100,7 +100,7 @@ def runner_arguments(
             "a slurm site needs sbatch, found none on the PATH; run on a login node of the "
             "cluster, or with --site laptop"
         )
-    from dask_jobqueue.slurm import SLURMCluster  # see infra/told_jobs.py
+    from infra.submission import SLURMCluster  # dask-jobqueue, only where there is a SLURM
 
     most = _bounded(site.workers_max, most_workers)
     return {

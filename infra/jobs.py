@@ -13,14 +13,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from distributed import SchedulerPlugin
 
 from infra.specs import SlurmSite
-
-if TYPE_CHECKING:
-    from dask_jobqueue.slurm import SLURMJob
 
 _LOGGER = logging.getLogger("somaflow.jobs")
 _POLL_S = 2.0
@@ -37,7 +34,9 @@ SQUEUE_LIMIT_S = 30
 
 
 @dataclass
-class _Job:
+class Job:
+    """What became of one job."""
+
     submitted_at: float
     number: str = ""
     refused: str = ""
@@ -57,21 +56,16 @@ class _Job:
 class JobBoard:
     """What happened to each job, by the name of its worker."""
 
-    jobs: dict[str, _Job] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
     deaths: list[str] = field(default_factory=list)
     """Of jobs that ended or were refused since a worker last worked; a sentence each."""
 
-    def job_class(self, clusters: str | None) -> "type[SLURMJob]":
+    def job_class(self, clusters: str | None) -> type:
         """dask-jobqueue's job, which tells this board; cancelled where it was submitted."""
-        from infra.told_jobs import ToldJob  # dask-jobqueue may only be imported by the main thread
+        from infra.submission import ToldJob  # dask-jobqueue, only where there is a SLURM
 
         own = {"board": self, "cancel_command": " ".join(scancel(clusters))}
         return type("Job", (ToldJob,), own)
-
-    def submit(self, name: str) -> _Job:
-        """Notes that the job of this worker is being submitted."""
-        self.jobs[name] = _Job(time.monotonic())
-        return self.jobs[name]
 
 
 class _Arrivals(SchedulerPlugin):
@@ -153,7 +147,7 @@ class JobWatch:
                 "mend the site file or the environment, `somaflow check STUDY --site SITE` tries it"
             )
 
-    def _judge(self, name: str, job: _Job, queue: dict[str, tuple[str, str]]) -> None:
+    def _judge(self, name: str, job: Job, queue: dict[str, tuple[str, str]]) -> None:
         age_s = time.monotonic() - job.submitted_at
         if job.refused:
             if age_s > _AGAIN_AFTER_S:
@@ -170,7 +164,7 @@ class JobWatch:
             sentence = f"job {job.number} ended early; {log} ends with: {last_lines(log)}"
             self._bury(name, "" if worked else sentence)
 
-    def _judge_waiting(self, job: _Job, reason: str, age_s: float) -> None:
+    def _judge_waiting(self, job: Job, reason: str, age_s: float) -> None:
         if age_s > 60 * self._site.pending_limit_minutes and job.number not in self._warned:
             self._warned.add(job.number)
             _LOGGER.warning(

@@ -19,7 +19,7 @@ settings.load_profile("somaflow")
 
 
 # Their tests share a server and a finished study, or a SLURM.
-TOGETHER = ("tests/flows/", "tests/infra/", "tests/chaos/")
+TOGETHER = ("tests/flows/", "tests/infra/", "tests/chaos/", "tests/session/")
 
 
 class FlowsTogether(LoadScopeScheduling):

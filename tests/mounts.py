@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+_UNSHARE = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
+
 
 def with_mount(place: Path, options: str, then: str = "true") -> list[str]:
     """Words to put before a command, so that it sees a tmpfs at `place` that nobody else sees.
@@ -18,9 +20,19 @@ def with_mount(place: Path, options: str, then: str = "true") -> list[str]:
         then: shell command to run after mounting, before the command.
     """
     script = f'mount -t tmpfs -o {options} none {place} && {then} && exec "$@"'
-    namespaces = ["--mount"] if os.geteuid() == 0 else ["--mount", "--map-root-user"]
-    command = ["unshare", *namespaces, "sh", "-c", script, "sh"]
-    probe = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
-    if probe.returncode:
-        pytest.skip(f"a file system cannot be mounted here: {probe.stderr.strip()}")
+    return _tried([*_UNSHARE, "sh", "-c", script, "sh"], "true")
+
+
+def own_mounts() -> list[str]:
+    """Words to put before a command, so that nobody else sees what it mounts.
+
+    Skips the test where mounts are not allowed.
+    """
+    return _tried(_UNSHARE, "sh", "-c", "mount -t tmpfs none /mnt")
+
+
+def _tried(command: list[str], *probe: str) -> list[str]:
+    done = subprocess.run([*command, *probe], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a file system cannot be mounted here: {done.stderr.strip()}")
     return command

@@ -1,12 +1,18 @@
 """Plain .npy arrays. Pickles are never loaded: they run code of whoever wrote them."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.lib import format as npy_format
 
 from somaflow.errors import TileError
 from somaflow.images.header import ImageHeader, check_data_end, make_header
+
+_Read = TypeVar("_Read")
+_TRIES = 5
 
 
 def read_npy_header(path: Path) -> ImageHeader:
@@ -15,13 +21,7 @@ def read_npy_header(path: Path) -> ImageHeader:
     Raises:
         TileError: if it holds pickled objects, is not (Y, X), has no pixel or is truncated.
     """
-    with path.open("rb") as handle:
-        version = npy_format.read_magic(handle)
-        if version == (1, 0):
-            shape, _, dtype = npy_format.read_array_header_1_0(handle)
-        else:
-            shape, _, dtype = npy_format.read_array_header_2_0(handle)
-        start = handle.tell()
+    shape, dtype, start = _parsed(lambda: _read_header(path))
     if dtype.hasobject:
         raise TileError(
             f"image must be a plain array, {path} holds pickled Python objects (as a "
@@ -38,4 +38,28 @@ def read_npy_header(path: Path) -> ImageHeader:
 
 def decode_npy(header: ImageHeader) -> np.ndarray:
     """The array of a file whose header was read."""
-    return np.load(header.path, allow_pickle=False)
+    return _parsed(lambda: np.load(header.path, allow_pickle=False))
+
+
+def _read_header(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Shape and type of the array, and the byte at which it starts."""
+    with path.open("rb") as handle:
+        version = npy_format.read_magic(handle)
+        if version == (1, 0):
+            shape, _, dtype = npy_format.read_array_header_1_0(handle)
+        else:
+            shape, _, dtype = npy_format.read_array_header_2_0(handle)
+        return shape, dtype, handle.tell()
+
+
+def _parsed(read: Callable[[], _Read]) -> _Read:
+    """What `read` gives, which parses a header as Python.
+
+    Python 3.11 counts the depth of syntax trees for all threads together: two that parse at once
+    may get a SystemError («AST constructor recursion depth mismatch», python/cpython#106905) for a
+    header that is as it should be. Labels were refused as corrupt for it.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(SystemError):
+            return read()
+    return read()

@@ -57,6 +57,19 @@ def test_deployments_say_what_they_do() -> None:
         assert {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"} == pool["job_variables"]["env"]
 
 
+def test_flows_can_be_loaded_in_any_thread() -> None:
+    """The worker loads the flow of a crashed run, for its hooks, and not in its main thread."""
+    code = (
+        "import importlib, sys, threading\n"
+        "loading = threading.Thread(target=importlib.import_module, args=('flows.study',))\n"
+        "loading.start(); loading.join()\n"
+        "print(hasattr(sys.modules.get('flows.study'), 'study'))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert "True\n" == done.stdout, done.stderr
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service as `make serve` starts it."""

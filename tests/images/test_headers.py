@@ -1,10 +1,12 @@
 """Headers: shape, axes and type without decoding; cut files told by size."""
 
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pytest
 import tifffile
+from numpy.lib.format import read_array_header_1_0
 from PIL import Image
 
 from somaflow.errors import TileError
@@ -154,3 +156,21 @@ def test_header_refuses_several_images_in_one_file(tmp_path: Path) -> None:
         writer.write(GREY[:6])
     with pytest.raises(TileError, match=r"two\.tif holds 2 "):
         read_header(path)
+
+
+def test_fault_of_python_in_parsing_is_no_fault_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A .npy header that Python 3.11 failed to parse beside another thread is parsed again."""
+    failures = iter([SystemError("AST constructor recursion depth mismatch")] * 2)
+
+    def parse(handle: IO[bytes], **options: Any) -> Any:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        return read_array_header_1_0(handle, **options)
+
+    path = tmp_path / "image.npy"
+    np.save(path, GREY)
+    monkeypatch.setattr("numpy.lib.format.read_array_header_1_0", parse)
+    assert ("YX", (12, 20), "uint8") == describe(path)
+    assert [] == list(failures)

@@ -40,9 +40,7 @@ class Service:
         home.make()
         content = yaml.safe_load(home.settings.read_text()) | settings
         home.settings.write_text(yaml.safe_dump(content))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return cls(home, probe.getsockname()[1])
+        return cls(home, find_free_port())
 
     def call(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Runs a command of the service."""
@@ -141,6 +139,13 @@ class Service:
         """Ends of its logs, for a message."""
         logs = sorted(self.home.logs.glob("*.log"))
         return "\n".join(f"--- {log.name}\n{log.read_text()[-2000:]}" for log in logs)
+
+
+def find_free_port() -> int:
+    """A port of loopback that nothing listens at now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def write_standins(folder: Path, silence_s: float = 300) -> dict[str, str]:

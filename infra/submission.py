@@ -1,24 +1,32 @@
-"""dask-jobqueue's job of SLURM, which tells a board what becomes of it.
+"""dask-jobqueue's job of SLURM, which tells what became of its submission.
 
-A module of its own, imported where the first job is made: dask-jobqueue takes the process's SIGINT
-when it is imported, which Python refuses in any thread but the main one, and Prefect imports flows
-in another one to look for their hooks.
+A module of its own, for runs on SLURM alone: importing dask-jobqueue takes over Ctrl-C, which
+Python allows in a process's main thread only. Prefect imports flows in other threads, too: in its
+worker, when a run has crashed.
 """
 
-from dask_jobqueue.slurm import SLURMJob
+import signal
+import time
+
 from distributed.core import Status
 
-from infra.jobs import JobBoard, last_words
+from infra.jobs import Job, JobBoard, last_words
+
+_CTRL_C = signal.getsignal(signal.SIGINT)
+from dask_jobqueue.slurm import SLURMCluster, SLURMJob  # noqa: E402 - Ctrl-C goes on doing what it did
+
+signal.signal(signal.SIGINT, _CTRL_C)
+__all__ = ["SLURMCluster", "ToldJob"]
 
 
 class ToldJob(SLURMJob):
-    """A job of SLURM that notes on the board what becomes of it."""
+    """A job whose fate is on a board."""
 
     board: JobBoard
 
     async def start(self) -> None:
         """Submits the job; a refusal is noted, and left to the watch."""
-        job = self.board.submit(str(self.name))
+        job = self.board.jobs[str(self.name)] = Job(time.monotonic())
         try:
             await super().start()
             job.number = str(self.job_id)
