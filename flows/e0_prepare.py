@@ -4,6 +4,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 
+from flows.endings import end_own_parts
 from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.outputs import announce_outputs
@@ -24,7 +25,12 @@ from tasks.privacy import private
 from tasks.reporting import show_lines, show_table
 
 
-@flow(name="e0-prepare", flow_run_name=named("prepare"))
+@flow(
+    name="e0-prepare",
+    flow_run_name=named("prepare"),
+    on_cancellation=[end_own_parts],
+    on_crashed=[end_own_parts],
+)
 @private
 def e0_prepare(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Finds and checks all tiles, splits the labelled ones by donor, writes Cellpose-ready images.

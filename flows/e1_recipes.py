@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from prefect import flow
 
+from flows.endings import end_own_parts
 from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.outputs import announce_outputs
@@ -44,7 +45,12 @@ from tasks.privacy import private
 NAME = "e1-recipes"
 
 
-@flow(name=NAME, flow_run_name=named("recipes of"))
+@flow(
+    name=NAME,
+    flow_run_name=named("recipes of"),
+    on_cancellation=[end_own_parts],
+    on_crashed=[end_own_parts],
+)
 @private
 def e1_recipes(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Trains what `fine_tuning` asks for and scores every recipe, split by split.

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from prefect import flow
 
+from flows.endings import end_own_parts
 from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.outputs import announce_outputs
@@ -27,7 +28,12 @@ from tasks.privacy import private
 NAME = "e2-label-budget"
 
 
-@flow(name=NAME, flow_run_name=named("label budgets of"))
+@flow(
+    name=NAME,
+    flow_run_name=named("label budgets of"),
+    on_cancellation=[end_own_parts],
+    on_crashed=[end_own_parts],
+)
 @private
 def e2_label_budget(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Trains on few to many tiles a marker, several times, and draws the curve of scores.

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 from prefect import flow
 
+from flows.endings import end_own_parts
 from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.outputs import announce_outputs
@@ -31,7 +32,12 @@ _SIZE_EDGES_PX = (25, 50, 100, 200, 400, 800)
 _SPLITS = ("val", "test")
 
 
-@flow(name=NAME, flow_run_name=named("gating of"))
+@flow(
+    name=NAME,
+    flow_run_name=named("gating of"),
+    on_cancellation=[end_own_parts],
+    on_crashed=[end_own_parts],
+)
 @private
 def e3_gating(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Tries gates on val, picks one a recipe and marker, and scores it once on test.

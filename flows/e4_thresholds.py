@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from prefect import flow
 
+from flows.endings import end_own_parts
 from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.outputs import announce_outputs
@@ -39,7 +40,12 @@ from tasks.sweeps import sweep_recipe
 NAME = "e4-thresholds"
 
 
-@flow(name=NAME, flow_run_name=named("thresholds of"))
+@flow(
+    name=NAME,
+    flow_run_name=named("thresholds of"),
+    on_cancellation=[end_own_parts],
+    on_crashed=[end_own_parts],
+)
 @private
 def e4_thresholds(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Scores all settings on val, picks two operating points, and scores those once on test.

@@ -6,6 +6,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture, as_completed
 
+from flows.endings import end_own_parts
 from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.outputs import announce_outputs
@@ -37,7 +38,12 @@ from tasks.privacy import hide_table, private
 from tasks.reporting import Progress, show_lines
 
 
-@flow(name=DONORS, flow_run_name=named("donors of"))
+@flow(
+    name=DONORS,
+    flow_run_name=named("donors of"),
+    on_cancellation=[end_own_parts],
+    on_crashed=[end_own_parts],
+)
 @private
 def e5_donors(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Tables of donors, their associations with traits, and how firm those are by recipe.

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 from prefect import flow, get_run_logger
 
+from flows.endings import end_own_parts
 from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.outputs import announce_outputs
@@ -19,7 +20,12 @@ from tasks.privacy import private
 from tasks.reporting import show_lines, show_table
 
 
-@flow(name="e5-inference", flow_run_name=named("segment all of"))
+@flow(
+    name="e5-inference",
+    flow_run_name=named("segment all of"),
+    on_cancellation=[end_own_parts],
+    on_crashed=[end_own_parts],
+)
 @private
 def e5_inference(
     study: StudyOrPath,

@@ -9,10 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient
+from prefect import Flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
 from prefect.states import Cancelled, Completed, Crashed
+
+from tasks.trouble import not_vital
 
 _UNDER_WAY = ["PENDING", "RUNNING", "CANCELLING"]
 _ENDED = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
@@ -29,6 +32,12 @@ def end_parts(client: SyncPrefectClient, run: FlowRun) -> int:
         run: as it ended.
     """
     return _end_parts(client, run.id, _like(run.state))
+
+
+def end_own_parts(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Hook of a flow that was cancelled or has crashed; the worker calls it for a dead process."""
+    with not_vital(f"the end of tasks of {flow.name}"), get_client(sync_client=True) as client:
+        _end_parts(client, flow_run.id, _like(state))
 
 
 def end_all_parts(client: SyncPrefectClient) -> int:
@@ -63,7 +72,7 @@ def _like(state: State[Any] | None) -> State[Any]:
     kind = None if state is None else state.type
     if kind == StateType.COMPLETED:
         return Completed(message="its run ended well; that this did, the server was not told")
-    if kind == StateType.CANCELLED:
+    if kind in (StateType.CANCELLED, StateType.CANCELLING):
         return Cancelled(message="its run was cancelled")
     return Crashed(message="the run that it is part of ended before it")
 

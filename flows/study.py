@@ -12,6 +12,7 @@ from flows.e3_gating import e3_gating
 from flows.e4_thresholds import e4_thresholds
 from flows.e5_donors import e5_donors
 from flows.e5_inference import e5_inference
+from flows.endings import end_own_parts
 from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.outputs import announce_outputs
@@ -35,7 +36,12 @@ _STAGES: dict[str, Flow[..., Any]] = {
 }
 
 
-@flow(name="study", flow_run_name=named("study"))
+@flow(
+    name="study",
+    flow_run_name=named("study"),
+    on_cancellation=[end_own_parts],
+    on_crashed=[end_own_parts],
+)
 @private
 def study(study: StudyOrPath, site: str = "laptop", if_busy: IfBusy = "wait") -> dict[str, Any]:
     """Runs every stage that the study has a part for; what depends on a failed one says so.

@@ -1,15 +1,17 @@
 """What a run that has ended leaves Running is ended, however deep; what goes on is left alone."""
 
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
 from prefect import flow, task
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.states import Cancelled, Completed, Crashed, Failed, Running
+from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Running
 
 from flows import endings
+from flows.__main__ import FLOWS
 from flows.endings import end_all_parts, end_parts
 from flows.reconcile import reconcile
 from flows.rerun import rerun
@@ -57,6 +59,7 @@ def end(client: SyncPrefectClient, run: FlowRun, state: State[Any]) -> FlowRun:
         (Crashed(), StateType.CRASHED),
         (Failed(), StateType.CRASHED),
         (Cancelled(), StateType.CANCELLED),
+        (Cancelling(), StateType.CANCELLED),
         (Completed(), StateType.COMPLETED),
     ],
 )
@@ -108,4 +111,20 @@ def test_who_repairs_at_night_ends_parts(
     orphan = start_part(client, run)
     end(client, run, Cancelled())
     reconcile([tmp_path])
+    assert StateType.CANCELLED == client.read_task_run(orphan).state_type
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_every_flow_ends_its_parts_when_it_is_cancelled_or_crashes(name: str) -> None:
+    """Prefect's worker calls the hooks of a flow whose process it has ended or that has died."""
+    module, attribute = FLOWS[name].split(":")
+    hooked = getattr(import_module(module), attribute)
+    assert [endings.end_own_parts] == hooked.on_cancellation_hooks == hooked.on_crashed_hooks
+
+
+def test_hook_ends_the_parts_of_a_run(client: SyncPrefectClient) -> None:
+    """As the worker calls it: with the run and the state it is in."""
+    run = start(client)
+    orphan = start_part(client, run)
+    endings.end_own_parts(whole, run, Cancelling())
     assert StateType.CANCELLED == client.read_task_run(orphan).state_type
