@@ -55,13 +55,13 @@ def end_all_parts(client: SyncPrefectClient) -> int:
 
 def _end_parts(client: SyncPrefectClient, run_id: UUID, state: State[Any]) -> int:
     n_ended = 0
+    within = _filter_runs(parent_flow_run_id={"any_": [run_id]})
+    for flow_run in client.read_flow_runs(flow_run_filter=within, limit=_PAGE):
+        n_ended += _end_parts(client, flow_run.id, state)
+        if flow_run.state_type is None or flow_run.state_type.value in _UNDER_WAY:
+            client.set_flow_run_state(flow_run.id, state, force=True)
+            n_ended += 1
     for task in _all_tasks(client, run_id):
-        within = _filter_runs(parent_task_run_id={"any_": [task.id]})
-        for flow_run in client.read_flow_runs(flow_run_filter=within):
-            n_ended += _end_parts(client, flow_run.id, state)
-            if flow_run.state_type is None or flow_run.state_type.value in _UNDER_WAY:
-                client.set_flow_run_state(flow_run.id, state, force=True)
-                n_ended += 1
         client.set_task_run_state(task.id, state, force=True)
         n_ended += 1
     return n_ended
