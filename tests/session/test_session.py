@@ -25,6 +25,7 @@ from tests.conftest import REPOSITORY
 from tests.infra.services import Service, await_true, find_free_port
 from tests.session.document import find_absent, read_blocks
 from tests.session.terminal import Terminal
+from tests.soak.watch import count_stuck
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.long]
 
@@ -212,12 +213,8 @@ def test_what_does_not_heal_is_for_a_person_at_once(session: Session) -> None:
 
 
 def test_end_leaves_no_run_and_no_process(session: Session) -> None:
-    """No run of a deployment claims to be under way; `make serve-stop` ends every process."""
-    with session.service.api() as client:
-        runs = client.read_flow_runs()
-    assert [] == [
-        run.name for run in runs if run.deployment_id and run.state_name in ("Running", "Pending")
-    ]
+    """No run, stage or task claims to be under way; `make serve-stop` ends every process."""
+    await_true(lambda: not count_stuck(session.service), lambda: str(count_stuck(session.service)))
     session.type("make serve-stop")
     assert session.is_through
     assert [] == find_marked(session.service.home.folder)
