@@ -12,7 +12,7 @@ from tests.report.browser import Browser, open_browser
 
 SIZE_PX = (1280, 900)
 _LIMIT_S = 240.0
-_PRESSABLE = "button, a, [role=tab], .p-checkbox"
+_PRESSABLE = "button, a, .p-tab"
 # Of a field with this label, whether it may be left empty or not.
 _FIELD = """[...document.querySelectorAll('.p-label')].filter(e => e.querySelector(
 '.p-label__label')?.innerText.trim().replace(' (Optional)', '') === {label})[0]"""

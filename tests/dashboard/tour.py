@@ -81,8 +81,9 @@ class Tour:
             found = client.read_flow_runs(flow_run_filter=below)
         return {part.name: part for part in sorted(found, key=lambda part: str(part.created))}
 
-    def progress(self) -> int:
-        """Tiles that the progress on the screen says are segmented."""
+    def progress(self, run: UUID) -> int:
+        """Tiles that the progress among the run's artifacts says are segmented, looked at anew."""
+        self.open_run(run, "Artifacts")
         said = self.screen.find(r"document.body.innerText.match(/([\d,]+) of [\d,]+ tiles/)[1]")
         return int(re.sub(",", "", said))
 
