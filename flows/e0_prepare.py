@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger
 from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.outputs import announce_outputs
+from flows.parts import cancel_parts
 from flows.sites import dask_runner
 from infra.specs import load_site
 from somaflow.preparation import is_prepared
@@ -24,7 +25,7 @@ from tasks.privacy import private
 from tasks.reporting import show_lines, show_table
 
 
-@flow(name="e0-prepare", flow_run_name=named("prepare"))
+@flow(name="e0-prepare", flow_run_name=named("prepare"), on_cancellation=[cancel_parts])
 @private
 def e0_prepare(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Finds and checks all tiles, splits the labelled ones by donor, writes Cellpose-ready images.

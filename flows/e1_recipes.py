@@ -14,6 +14,7 @@ from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.outputs import announce_outputs
 from flows.pages import experiment_key, publish
+from flows.parts import cancel_parts
 from flows.scoring import recipe_key, score_recipes, write_counts
 from flows.sites import Runner, dask_runner
 from flows.trainings import Trained, raise_failures, run_planned
@@ -44,7 +45,7 @@ from tasks.privacy import private
 NAME = "e1-recipes"
 
 
-@flow(name=NAME, flow_run_name=named("recipes of"))
+@flow(name=NAME, flow_run_name=named("recipes of"), on_cancellation=[cancel_parts])
 @private
 def e1_recipes(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Trains what `fine_tuning` asks for and scores every recipe, split by split.

@@ -10,6 +10,7 @@ from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.outputs import announce_outputs
 from flows.pages import experiment_key, publish
+from flows.parts import cancel_parts
 from flows.scoring import recipe_key, score_recipes
 from flows.sites import dask_runner
 from flows.trainings import Trained, raise_failures, run_jobs
@@ -27,7 +28,7 @@ from tasks.privacy import private
 NAME = "e2-label-budget"
 
 
-@flow(name=NAME, flow_run_name=named("label budgets of"))
+@flow(name=NAME, flow_run_name=named("label budgets of"), on_cancellation=[cancel_parts])
 @private
 def e2_label_budget(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Trains on few to many tiles a marker, several times, and draws the curve of scores.

@@ -9,6 +9,7 @@ from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.outputs import announce_outputs
 from flows.pages import experiment_key, publish
+from flows.parts import cancel_parts
 from flows.recipes import default_recipes
 from flows.scoring import last_split, recipe_key, write_counts
 from flows.sites import dask_runner
@@ -31,7 +32,7 @@ _SIZE_EDGES_PX = (25, 50, 100, 200, 400, 800)
 _SPLITS = ("val", "test")
 
 
-@flow(name=NAME, flow_run_name=named("gating of"))
+@flow(name=NAME, flow_run_name=named("gating of"), on_cancellation=[cancel_parts])
 @private
 def e3_gating(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Tries gates on val, picks one a recipe and marker, and scores it once on test.

@@ -10,6 +10,7 @@ from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.outputs import announce_outputs
 from flows.pages import experiment_key, publish
+from flows.parts import cancel_parts
 from flows.recipes import default_recipes
 from flows.scoring import last_split, score_recipes
 from flows.sites import dask_runner
@@ -39,7 +40,7 @@ from tasks.sweeps import sweep_recipe
 NAME = "e4-thresholds"
 
 
-@flow(name=NAME, flow_run_name=named("thresholds of"))
+@flow(name=NAME, flow_run_name=named("thresholds of"), on_cancellation=[cancel_parts])
 @private
 def e4_thresholds(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Scores all settings on val, picks two operating points, and scores those once on test.

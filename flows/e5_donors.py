@@ -10,6 +10,7 @@ from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.outputs import announce_outputs
 from flows.pages import publish, publish_report
+from flows.parts import cancel_parts
 from flows.sites import Runner, dask_runner
 from somaflow.coverage import Coverage
 from somaflow.donors.inputs import (
@@ -37,7 +38,7 @@ from tasks.privacy import hide_table, private
 from tasks.reporting import Progress, show_lines
 
 
-@flow(name=DONORS, flow_run_name=named("donors of"))
+@flow(name=DONORS, flow_run_name=named("donors of"), on_cancellation=[cancel_parts])
 @private
 def e5_donors(study: StudyOrPath, site: str = "laptop") -> dict[str, Any]:
     """Tables of donors, their associations with traits, and how firm those are by recipe.

@@ -8,6 +8,7 @@ from prefect import flow, get_run_logger
 from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.outputs import announce_outputs
+from flows.parts import cancel_parts
 from flows.server import await_server
 from flows.turns import study_to_itself
 from somaflow.claims import IfBusy
@@ -19,7 +20,7 @@ from tasks.privacy import private
 from tasks.reporting import show_lines, show_table
 
 
-@flow(name="e5-inference", flow_run_name=named("segment all of"))
+@flow(name="e5-inference", flow_run_name=named("segment all of"), on_cancellation=[cancel_parts])
 @private
 def e5_inference(
     study: StudyOrPath,

@@ -16,6 +16,7 @@ from flows.forms import StudyOrPath
 from flows.naming import named
 from flows.outputs import announce_outputs
 from flows.pages import publish_report
+from flows.parts import cancel_parts
 from flows.sites import abandon_work, shared_runner
 from flows.turns import study_to_itself
 from somaflow.claims import IfBusy
@@ -34,7 +35,7 @@ _STAGES: dict[str, Flow[..., Any]] = {
 }
 
 
-@flow(name="study", flow_run_name=named("study"))
+@flow(name="study", flow_run_name=named("study"), on_cancellation=[cancel_parts])
 @private
 def study(study: StudyOrPath, site: str = "laptop", if_busy: IfBusy = "wait") -> dict[str, Any]:
     """Runs every stage that the study has a part for; what depends on a failed one says so.

@@ -19,7 +19,7 @@ from tests.infra.services import Service, await_true
 
 NAME = "cortex"
 # Enough for a run to be cancelled in the middle of them.
-N_TILES, SHARD_TILES = 400, 2
+N_TILES, SHARD_TILES = 600, 2
 STATE = "document.querySelector('.state-badge').innerText.trim()"
 
 
@@ -111,6 +111,7 @@ class Tour:
         time.sleep(1)
         self.screen.press("Retry")
         self.screen.await_words("Retrying run")
+        self.screen.find(f"{STATE} !== 'Cancelled'")
 
     def await_state(self, run: UUID, *states: str) -> None:
         """Waits until the run's page says that it is in one of these states."""
