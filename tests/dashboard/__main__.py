@@ -36,7 +36,7 @@ def take_pictures(tour: Tour, folder: Path) -> None:
     take("run")
     tour.cancel(run)
     tour.retry(run)
-    tour.await_shards(40)
+    tour.await_state(run, "Completed")
     tour.open_run(run, "Subflow Runs")
     tour.screen.await_words("segment all of")
     take("retry")

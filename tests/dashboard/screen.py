@@ -12,7 +12,7 @@ from tests.report.browser import Browser, open_browser
 
 SIZE_PX = (1280, 900)
 _LIMIT_S = 240.0
-_PRESSABLE = "button, a, [role=tab], .p-checkbox"
+_PRESSABLE = "button, a, .p-tab"
 # Of a field with this label, whether it may be left empty or not.
 _FIELD = """[...document.querySelectorAll('.p-label')].filter(e => e.querySelector(
 '.p-label__label')?.innerText.trim().replace(' (Optional)', '') === {label})[0]"""
@@ -40,6 +40,7 @@ class Screen:
     def open(self, path: str) -> None:
         """Opens a page of the dashboard, anew even if it is that one."""
         self.browser.call("Page.navigate", url="about:blank")
+        self.find("location.href === 'about:blank'")
         self.browser.call("Page.navigate", url=self._address + path.removeprefix(self._address))
 
     def find(self, expression: str, limit_s: float = _LIMIT_S) -> Any:
@@ -110,7 +111,7 @@ class Screen:
 
     def take_picture(self) -> bytes:
         """What is seen, as a PNG, when it has come to rest."""
-        time.sleep(2)
+        time.sleep(5)
         return base64.b64decode(self.browser.call("Page.captureScreenshot", format="png")["data"])
 
 

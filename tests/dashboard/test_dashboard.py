@@ -49,18 +49,18 @@ def cancelled(tour: Tour) -> Cancelled:
     run = tour.start()
     part = tour.part(run, SEGMENT)
     tour.await_shards(N_BEFORE)
-    tour.open_run(part.id, "Task Runs")
-    tasks = tour.screen.find(rf"document.body.innerText.match(/shard \d+ of {N_SHARDS}/)[0]")
-    tour.open_artifact(part.id, "tiles-segmented")
-    first = tour.progress()
-    await_true(lambda: tour.progress() > first, tour.screen.text)
-    progress = first, tour.progress()
+    first = tour.progress(part.id)
+    await_true(lambda: tour.progress(part.id) > first, tour.screen.text)
+    progress = first, tour.progress(part.id)
     tour.open_run(run, "Subflow Runs")
     tour.screen.await_words(SEGMENT)
     words, n_processes = tour.screen.text(), len(tour.processes())
     tour.cancel(run)
+    n_left = len(tour.processes())
+    tour.open_run(part.id, "Task Runs")
+    tasks = tour.screen.find(rf"document.body.innerText.match(/shard \d+ of {N_SHARDS}/)[0]")
     return Cancelled(
-        *(run, words, tasks, progress, (n_processes, len(tour.processes())), tour.records()),
+        *(run, words, tasks, progress, (n_processes, n_left), tour.records()),
         {name: str(part.state_name) for name, part in tour.parts(run).items()},
         describe_status(tour.study),
     )

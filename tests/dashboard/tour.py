@@ -19,7 +19,7 @@ from tests.infra.services import Service, await_true
 
 NAME = "cortex"
 # Enough for a run to be cancelled in the middle of them.
-N_TILES, SHARD_TILES = 400, 2
+N_TILES, SHARD_TILES = 600, 2
 STATE = "document.querySelector('.state-badge').innerText.trim()"
 
 
@@ -81,8 +81,9 @@ class Tour:
             found = client.read_flow_runs(flow_run_filter=below)
         return {part.name: part for part in sorted(found, key=lambda part: str(part.created))}
 
-    def progress(self) -> int:
-        """Tiles that the progress on the screen says are segmented."""
+    def progress(self, run: UUID) -> int:
+        """Tiles that the progress among the run's artifacts says are segmented, looked at anew."""
+        self.open_run(run, "Artifacts")
         said = self.screen.find(r"document.body.innerText.match(/([\d,]+) of [\d,]+ tiles/)[1]")
         return int(re.sub(",", "", said))
 
@@ -110,6 +111,7 @@ class Tour:
         time.sleep(1)
         self.screen.press("Retry")
         self.screen.await_words("Retrying run")
+        self.screen.find(f"{STATE} !== 'Cancelled'")
 
     def await_state(self, run: UUID, *states: str) -> None:
         """Waits until the run's page says that it is in one of these states."""
