@@ -219,7 +219,7 @@ def test_page_that_lists_failed_runs_is_unfinished(trained: Path) -> None:
 def test_labelled_tiles_that_are_not_prepared_are_unfinished(trained: Path) -> None:
     """e0-prepare, killed before it wrote the images, is the first to go on."""
     study = load_study(trained)
-    (table,) = study.paths.prepared("").glob("*/prepared.parquet")
+    (table,) = (folder / "prepared.parquet" for folder in study.paths.prepared_folders())
     table.unlink()
     expected = [("e0-prepare", "its labelled tiles are not split and prepared yet")]
     assert expected == told(trained)
