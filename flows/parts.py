@@ -13,7 +13,7 @@ from prefect.client.schemas.filters import (
     TaskRunFilterState,
     TaskRunFilterStateType,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
 from prefect.states import Cancelled
 
 _UNDER_WAY = [kind for kind in StateType if kind not in TERMINAL_STATES]
@@ -25,7 +25,7 @@ def cancel_parts(flow: Any, flow_run: FlowRun, state: Any) -> None:
     The run's process says so itself, unless it took longer than its half minute to end, and was
     killed. Prefect calls this when the process is gone.
     """
-    cancelled = Cancelled(message="The run that it is part of was cancelled.")
+    cancelled: State[Any] = Cancelled(message="The run that it is part of was cancelled.")
     with get_client(sync_client=True) as client:
         parts = client.read_flow_runs(
             flow_run_filter=FlowRunFilter(
