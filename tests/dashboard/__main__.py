@@ -19,38 +19,40 @@ def take_pictures(tour: Tour, folder: Path) -> None:
 
     Args:
         tour: of a study that was not run yet.
-        folder: where the pictures go, as `dashboard-*.png`.
+        folder: where the pictures go, as `dashboard-*`.
     """
 
     def take(name: str) -> None:
-        _write(tour.screen.take_picture(), folder / f"dashboard-{name}.png")
+        _write(tour.screen.take_picture(), folder / f"dashboard-{name}")
 
     tour.open_form()
     tour.screen.fill("study", "/data/cortex/study.yaml")
-    take("form")
+    take("form.png")
     run = tour.start()
     tour.part(run, f"segment all of {NAME}")
     tour.await_shards(20)
     tour.open_run(run, "Subflow Runs")
     tour.screen.await_words("segment all of")
-    take("run")
+    take("run.png")
     tour.cancel(run)
     tour.retry(run)
     tour.await_state(run, "Completed")
     tour.open_run(run, "Subflow Runs")
     tour.screen.await_words("segment all of")
-    take("retry")
+    take("retry.png")
     tour.open_artifact(tour.part(run, f"recipes of {NAME}").id, "e1-recipes")
-    tour.screen.show("document.images[1]")
-    take("page")
+    tour.screen.find("(document.images[0].scrollIntoView(), document.images[1].complete)")
+    take("page.jpg")
 
 
 def _write(png: bytes, path: Path) -> None:
-    """Writes the picture with few colours, which makes it small."""
+    """Writes the picture small: a PNG with few colours, or a JPEG for what has tiles in it."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     height_px = round(picture.height * _WIDTH_PX / picture.width)
     small = picture.resize((_WIDTH_PX, height_px), Image.Resampling.LANCZOS)
-    small.quantize(_COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    if path.suffix == ".png":
+        small = small.quantize(_COLOURS, dither=Image.Dither.NONE)
+    small.save(path, optimize=True, quality=75)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 

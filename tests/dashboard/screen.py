@@ -73,10 +73,10 @@ class Screen:
         self.find(f"({found}.click(), true)")
         time.sleep(0.5)
 
-    def follow(self, words: str) -> None:
-        """Opens the page of the first link that has these words in it."""
-        has_words = f"a.innerText.includes({json.dumps(words)})"
-        self.open(str(self.find(f"[...document.links].find(a => {has_words}).href")))
+    def follow(self, words: str, part: str) -> None:
+        """Opens the page of the first link that has these words in it and this in its address."""
+        is_it = f"a.innerText.includes({json.dumps(words)}) && a.href.includes({json.dumps(part)})"
+        self.open(str(self.find(f"[...document.links].find(a => {is_it}).href")))
 
     def fill(self, label: str, text: str) -> None:
         """Types into the field of this label, in place of what stands there."""

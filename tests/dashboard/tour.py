@@ -66,7 +66,7 @@ class Tour:
     def open_artifact(self, run: UUID, key: str) -> None:
         """Opens an artifact of a run."""
         self.open_run(run, "Artifacts")
-        self.screen.follow(key)
+        self.screen.follow(key, "/artifacts/artifact/")
         self.screen.await_words("Show raw data")
 
     def part(self, run: UUID, name: str) -> FlowRun:
