@@ -15,6 +15,7 @@ from tests.flows.conftest import Finished, Run
 from tests.upgrades.files import RELEASES, made_with, unpack
 
 # What makes up results; pages and figures are drawn again by who shows them.
+REDRAWN = {"experiment"}
 RESULTS = ("labels", "cells", "ledger", "checkpoints", "prepared", "evaluations", "sweeps")
 
 
@@ -54,7 +55,8 @@ def test_study_of_a_former_release_is_finished(
     """The whole study run again trains, scores and segments nothing, and rewrites no result."""
     made = made_with(release)
     now = {name: importlib.metadata.version(name) for name in made["libraries"]}
-    if made["libraries"] != now or made["steps"] != STEP_VERSIONS:
+    steps = {step: n for step, n in made["steps"].items() if step not in REDRAWN}
+    if made["libraries"] != now or not steps.items() <= STEP_VERSIONS.items():
         pytest.skip(f"libraries or steps are not those of {release.name}: done again by design")
     study = unpack(release, tmp_path)
     before = look(tmp_path / "output")
