@@ -30,7 +30,7 @@ serve-stop: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(IN_TWO) -m "not long"
 
-# Workers, flows and servers that die, on a real SLURM too: a quarter of an hour more.
+# Workers, flows and servers that die, on a real SLURM too, the dashboard in Chromium, a whole session: an hour on a busy machine.
 test-long: $(INSTALLED)
 	$(BIN)/python -m pytest $(IN_TWO) -m long
 
