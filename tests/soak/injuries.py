@@ -1,6 +1,6 @@
 """What befalls a study: before its run starts, or at a random moment of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -36,14 +36,8 @@ class Injury:
 
 def processes_of(run: UUID) -> list[psutil.Process]:
     """The processes of a run, its own first."""
-    found = {process.pid: process for process in all_of_runs() if _run_of(process) == str(run)}
+    found = {p.pid: p for p in psutil.process_iter() if _run_of(p) == str(run)}
     return sorted(found.values(), key=lambda process: process.ppid() in found)
-
-
-def all_of_runs() -> Iterator[psutil.Process]:
-    for process in psutil.process_iter():
-        if _run_of(process):
-            yield process
 
 
 def _run_of(process: psutil.Process) -> str:

@@ -9,7 +9,6 @@ from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
 
 from infra.service.processes import find_marked
 from tests.infra.services import Service
-from tests.soak.injuries import all_of_runs
 
 _NAMES = ("supervisor", "server", "worker")
 _UNDER_WAY = ["PENDING", "RUNNING", "CANCELLING"]
@@ -63,11 +62,10 @@ def count_stuck(service: Service) -> dict[str, int]:
 
 
 def find_orphans(service: Service) -> list[str]:
-    """Processes of runs that have ended, and of the service beyond its own."""
+    """Processes that the service's workers or their runs started, and that nobody has ended."""
     own = {service.child(name).pid for name in _NAMES}
     marked = {known.pid for known in find_marked(service.home.folder)}
-    runs = {process.pid for process in all_of_runs()}
-    return [_describe_process(pid) for pid in sorted((marked | runs) - own)]
+    return [_describe_process(pid) for pid in sorted(marked - own)]
 
 
 def _describe_process(pid: int) -> str:
