@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from tests.dashboard.screen import open_screen
-from tests.dashboard.tour import NAME, Tour, make_study
+from tests.dashboard.tour import N_SHARDS, NAME, Tour, make_study
 from tests.infra.services import Service
 
 _COLOURS, _WIDTH_PX = 96, 1000
@@ -30,11 +30,12 @@ def take_pictures(tour: Tour, folder: Path) -> None:
     take("form.png")
     run = tour.start()
     tour.part(run, f"segment all of {NAME}")
-    tour.await_shards(20)
-    tour.open_run(run, "Subflow Runs")
-    tour.screen.await_words("segment all of")
-    take("run.png")
-    tour.cancel(run)
+    with tour.holding([N_SHARDS - 1]):
+        tour.await_shards(20)
+        tour.open_run(run, "Subflow Runs")
+        tour.screen.await_words("segment all of")
+        take("run.png")
+        tour.cancel(run)
     tour.retry(run)
     tour.await_state(run, "Completed")
     tour.open_run(run, "Subflow Runs")

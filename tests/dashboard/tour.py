@@ -2,6 +2,8 @@
 
 import re
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,15 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 
 from infra.service.processes import find_marked
+from somaflow.claims import claim_shard
 from somaflow.study import Study, load_study
 from somaflow.synthetic import write_study
 from tests.dashboard.screen import Screen
 from tests.infra.services import Service, await_true
 
 NAME = "cortex"
-# Enough for a run to be cancelled in the middle of them.
 N_TILES, SHARD_TILES = 600, 2
+N_SHARDS = N_TILES // SHARD_TILES
 STATE = "document.querySelector('.state-badge').innerText.trim()"
 
 
@@ -90,6 +93,20 @@ class Tour:
     def await_shards(self, n_shards: int) -> None:
         """Waits until so many shards are committed."""
         await_true(lambda: len(self.records()) >= n_shards, self.service.logs)
+
+    @contextmanager
+    def holding(self, shards: Iterable[int]) -> Iterator[None]:
+        """Keeps a run at work, on a machine of any speed: nobody else gets these shards meanwhile.
+
+        Waits for a run that has planned them.
+        """
+        paths = self.study.paths
+        await_true(lambda: bool(paths.inference_keys()), self.service.logs)
+        (key,) = paths.inference_keys()
+        with ExitStack() as held:
+            for shard in shards:
+                held.enter_context(claim_shard(paths, key, shard))
+            yield
 
     def records(self) -> dict[str, tuple[int, int]]:
         """Of every committed shard when its record was written, and as which file."""
