@@ -76,9 +76,12 @@ def _have_night(service: Service, studies: list[Path]) -> dict[str, int]:
     run = service.start("reconcile/service", roots=[str(studies[0].parent.parent)])
     service.await_state(run, "Completed")
     deadline = time.monotonic() + _SETTLE_LIMIT_S
-    while (stuck := count_stuck(service)) and time.monotonic() < deadline:
+    # A process lives on for seconds after its run has ended.
+    while count_stuck(service) or find_orphans(service):
+        if time.monotonic() > deadline:
+            break
         time.sleep(5)
-    return stuck
+    return count_stuck(service)
 
 
 def _find_unfinished(stories: list[Story]) -> list[Path]:
