@@ -12,7 +12,8 @@ _UNSHARE = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])
 def with_mount(place: Path, options: str, then: str = "true") -> list[str]:
     """Words to put before a command, so that it sees a tmpfs at `place` that nobody else sees.
 
-    Skips the test where mounts are not allowed: without root that needs user namespaces.
+    Skips the test where mounts are not allowed (without root that needs user namespaces); in CI
+    that is a failure.
 
     Args:
         place: an empty folder.
@@ -26,7 +27,7 @@ def with_mount(place: Path, options: str, then: str = "true") -> list[str]:
 def own_mounts() -> list[str]:
     """Words to put before a command, so that nobody else sees what it mounts.
 
-    Skips the test where mounts are not allowed.
+    Skips the test where mounts are not allowed, as above.
     """
     return _tried(_UNSHARE, "sh", "-c", "mount -t tmpfs none /mnt")
 
@@ -34,5 +35,8 @@ def own_mounts() -> list[str]:
 def _tried(command: list[str], *probe: str) -> list[str]:
     done = subprocess.run([*command, *probe], capture_output=True, text=True, check=False)
     if done.returncode:
-        pytest.skip(f"a file system cannot be mounted here: {done.stderr.strip()}")
+        missing = f"a file system cannot be mounted here: {done.stderr.strip()}"
+        if os.environ.get("SOMAFLOW_TEST_MOUNTS") == "required":
+            pytest.fail(missing)
+        pytest.skip(missing)
     return command

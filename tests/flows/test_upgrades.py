@@ -8,14 +8,12 @@ import pytest
 import yaml
 
 import somaflow as package
-from somaflow.keys import STEP_VERSIONS
 from somaflow.schema import KINDS, STATE, WITHOUT_VERSION, find_kind, make_stamp
 from somaflow.stamps import read_stamp
 from tests.flows.conftest import Finished, Run
 from tests.upgrades.files import RELEASES, made_with, unpack
 
 # What makes up results; pages and figures are drawn again by who shows them.
-REDRAWN = {"experiment"}
 RESULTS = ("labels", "cells", "ledger", "checkpoints", "prepared", "evaluations", "sweeps")
 
 
@@ -53,17 +51,14 @@ def test_study_of_a_former_release_is_finished(
     release: Path, tmp_path: Path, somaflow: Run
 ) -> None:
     """The whole study run again trains, scores and segments nothing, and rewrites no result."""
-    made = made_with(release)
-    now = {name: importlib.metadata.version(name) for name in made["libraries"]}
-    steps = {step: n for step, n in made["steps"].items() if step not in REDRAWN}
-    if made["libraries"] != now or not steps.items() <= STEP_VERSIONS.items():
-        pytest.skip(f"libraries or steps are not those of {release.name}: done again by design")
     study = unpack(release, tmp_path)
     before = look(tmp_path / "output")
     done = somaflow("run", "study", study)
     assert done.returncode == 0, done.stdout + done.stderr
     after = look(tmp_path / "output")
-    assert before == after
+    libraries = made_with(release)["libraries"]
+    if libraries == {name: importlib.metadata.version(name) for name in libraries}:
+        assert before == after  # keys hold versions: with other libraries it is done again
     text = (tmp_path / "output/study.yaml").read_text()
     assert make_stamp(KINDS[0]).items() <= yaml.safe_load(text).items()
     assert f"{release.name}, {package.__version__}; this is {package.__version__}" in done.stdout
