@@ -62,6 +62,7 @@ def plan_inference(
     fingerprints: Mapping[str, str],
     shard_tiles: int,
     pixel_offset: int = 0,
+    writes: bool = True,
 ) -> Inference:
     """Plans the inference, or finds the plan of the same work, and prepares its folders.
 
@@ -73,13 +74,17 @@ def plan_inference(
         fingerprints: sha256 of each file the table names, from `keys.fingerprint_files`.
         shard_tiles: tiles per shard.
         pixel_offset: subtracted from every pixel.
+        writes: False only names the inference: nothing is planned or prepared on the disk.
 
     Raises:
         OutputError: if the output folder cannot be written.
     """
-    plan, described, key = _name(
-        tiles, recipe, weights_sha256, fingerprints, shard_tiles, pixel_offset
-    )
+    plan = plan_shards(tiles[tiles.status == "ok"], shard_tiles)
+    described = _describe(plan, recipe, weights_sha256, fingerprints, shard_tiles, pixel_offset)
+    key = content_key("infer", **described)
+    inference = Inference(key=key, n_tiles=len(plan), n_shards=int(plan["shard"].nunique()))
+    if not writes:
+        return inference
     run = {
         "n_tiles": len(plan),
         "recipe_name": recipe.name,
@@ -90,33 +95,7 @@ def plan_inference(
     create_arrays(paths, key, plan, shard_tiles)
     for folder in (paths.labels(key), paths.cells_folder(key), paths.ledger(key)):
         sweep_temporaries(folder)
-    return Inference(key=key, n_tiles=len(plan), n_shards=int(plan["shard"].nunique()))
-
-
-def inference_key(
-    tiles: pd.DataFrame,
-    recipe: Recipe,
-    weights_sha256: Callable[[str], str],
-    fingerprints: Mapping[str, str],
-    shard_tiles: int,
-    pixel_offset: int = 0,
-) -> str:
-    """The key that `plan_inference` would give the inference; nothing is written."""
-    return _name(tiles, recipe, weights_sha256, fingerprints, shard_tiles, pixel_offset)[2]
-
-
-def _name(
-    tiles: pd.DataFrame,
-    recipe: Recipe,
-    weights_sha256: Callable[[str], str],
-    fingerprints: Mapping[str, str],
-    shard_tiles: int,
-    pixel_offset: int,
-) -> tuple[pd.DataFrame, dict[str, Any], str]:
-    """Plan, what the work is made of, and its key."""
-    plan = plan_shards(tiles[tiles.status == "ok"], shard_tiles)
-    described = _describe(plan, recipe, weights_sha256, fingerprints, shard_tiles, pixel_offset)
-    return plan, described, content_key("infer", **described)
+    return inference
 
 
 def infer_shard(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from somaflow.inference import Inference, inference_key, plan_inference
+from somaflow.inference import Inference, plan_inference
 from somaflow.inventory import fingerprint_tiles, inference_tiles, read_tiles
 from somaflow.ledger import read_plan, unfinished_shards
 from somaflow.recipebook import find_recipe
@@ -43,8 +43,25 @@ def find_pending(study: Study, recipe_name: str, retry_quarantined: bool = False
         OutputError: if the output folder cannot be written.
     """
     recipe = find_recipe(study, recipe_name)
+    inference = _plan(study, recipe, writes=True)
+    plan = read_plan(study.paths, inference.key)
+    todo = unfinished_shards(study.paths, inference.key, plan, retry_quarantined)
+    return Pending(inference, recipe, plan, todo)
+
+
+def find_current_keys(study: Study) -> set[str]:
+    """Keys of the inferences that the study's files ask for as they are now; plans none of them.
+
+    Raises:
+        StudyError: if the study is not prepared, or a recipe is not there.
+    """
+    recipes = [find_recipe(study, name) for name in study.inference_recipes]
+    return {_plan(study, recipe, writes=False).key for recipe in recipes}
+
+
+def _plan(study: Study, recipe: Recipe, writes: bool) -> Inference:
     tiles = inference_tiles(read_tiles(study.paths))
-    inference = plan_inference(
+    return plan_inference(
         study.paths,
         tiles,
         recipe,
@@ -52,28 +69,5 @@ def find_pending(study: Study, recipe_name: str, retry_quarantined: bool = False
         fingerprint_tiles(tiles, study.paths),
         study.shard_tiles,
         study.tiles.pixel_offset,
+        writes,
     )
-    plan = read_plan(study.paths, inference.key)
-    todo = unfinished_shards(study.paths, inference.key, plan, retry_quarantined)
-    return Pending(inference, recipe, plan, todo)
-
-
-def find_current_keys(study: Study) -> set[str]:
-    """Keys of the inferences that the study's files ask for as they are now; writes none of them.
-
-    Raises:
-        StudyError: if the study is not prepared, or a recipe is not there.
-    """
-    tiles = inference_tiles(read_tiles(study.paths))
-    fingerprints = fingerprint_tiles(tiles, study.paths)
-    return {
-        inference_key(
-            tiles,
-            find_recipe(study, name),
-            weights_sha256,
-            fingerprints,
-            study.shard_tiles,
-            study.tiles.pixel_offset,
-        )
-        for name in study.inference_recipes
-    }

@@ -1,7 +1,11 @@
 """Small studies that are begun: prepared, segmented and trained as far as a test wants."""
 
 import os
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,19 @@ from somaflow.pending import find_pending
 from somaflow.study import Study, dump_study, load_study
 from somaflow.training import Health, StopRequest, read_history, train_model
 from tasks.preparation import find_tiles, hash_labelled, prepare_images, split_labelled
+from tests.conftest import REPOSITORY
 from tests.inference.study_files import ThresholdSegmenter, write_tiles
 
 DAY_S = 86_400
+_HOLDER = """
+import sys, time
+from pathlib import Path
+from somaflow.claims import claim_study
+from somaflow.paths import RunPaths
+with claim_study(RunPaths(Path(sys.argv[1])), "segment all of mine"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
 
 
 def write_study(folder: Path, n_tiles: int = 6, **fields: Any) -> Path:
@@ -101,3 +115,17 @@ def make_older(path: Path, days: float) -> None:
     """Lets a file seem to be written so long ago."""
     then = time.time() - days * DAY_S
     os.utime(path, (then, then))
+
+
+@contextmanager
+def at_work(output: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Another process, called `segment all of mine`, that is at work on the study meanwhile."""
+    command = [sys.executable, "-c", _HOLDER, str(output)]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert b"held\n" == process.stdout.readline()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()

@@ -13,6 +13,7 @@ import pytest
 from somaflow.claims import Holder, claim_shard, claim_study, find_holder, refuse_if_busy
 from somaflow.errors import BusyError, OutputError
 from somaflow.paths import RunPaths
+from tests.begun import at_work
 from tests.conftest import REPOSITORY
 
 KEY = "0123456789abcdef0123"
@@ -95,17 +96,6 @@ def test_place_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None
         pass
 
 
-STUDY_HOLDER = """
-import sys, time
-from pathlib import Path
-from somaflow.claims import claim_study
-from somaflow.paths import RunPaths
-with claim_study(RunPaths(Path(sys.argv[1])), "segment all of mine"):
-    print("held", flush=True)
-    time.sleep(600)
-"""
-
-
 def wait_in_vain(holder: Holder) -> None:
     raise GaveUp(str(holder))
 
@@ -113,13 +103,8 @@ def wait_in_vain(holder: Holder) -> None:
 @pytest.fixture
 def other_run(paths: RunPaths) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that is at work on the study."""
-    command = [sys.executable, "-c", STUDY_HOLDER, str(paths.output)]
-    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert b"held\n" == process.stdout.readline()
-    yield process
-    process.kill()
-    process.wait()
+    with at_work(paths.output) as process:
+        yield process
 
 
 def test_second_run_waits_and_is_told_for_whom(

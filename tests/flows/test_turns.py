@@ -12,10 +12,9 @@ import pytest
 
 from somaflow.ledger import read_records
 from somaflow.study import load_study
-from tests.begun import prepare, write_study
+from tests.begun import at_work, prepare, write_study
 from tests.conftest import REPOSITORY
 from tests.flows.conftest import Run
-from tests.test_claims import STUDY_HOLDER
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 LIMIT_S = 240
@@ -32,13 +31,8 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def other_run(path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that is at work on the study."""
-    command = [sys.executable, "-c", STUDY_HOLDER, str(load_study(path).output)]
-    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert b"held\n" == process.stdout.readline()
-    yield process
-    process.kill()
-    process.wait()
+    with at_work(load_study(path).output) as process:
+        yield process
 
 
 def find_run(api_url: str, path: Path) -> dict[str, Any]:

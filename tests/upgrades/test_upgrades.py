@@ -29,7 +29,7 @@ from tasks.preparation import (
 )
 from tests.upgrades.files import made_with, restamp, unpack
 
-# A step that is changed on purpose makes a test of what is done already fail for releases before it:
+# A step changed on purpose makes a test of what is done already fail for the releases before it:
 # they are done again, as CHANGELOG.md must say, and are taken out of that test.
 NEWER: dict[str, object] = {"schema_version": 99, "somaflow": "9.9.9"}
 
