@@ -33,7 +33,7 @@ def current_page(paths: RunPaths, name: str) -> Path | None:
 def find_failed_runs(study: Study, flow: str) -> Iterator[Unfinished]:
     """What the current page of an experiment says about runs that failed."""
     page = current_page(study.paths, flow)
-    failures = listed_failures(page.read_text("utf-8")) if page is not None else []
+    failures = _failures_on(page)
     if page is not None and failures:
         yield Unfinished(
             flow,
@@ -41,6 +41,10 @@ def find_failed_runs(study: Study, flow: str) -> Iterator[Unfinished]:
             heals=read_cause("\n".join(failures)).heals,
             since=page.stat().st_mtime,
         )
+
+
+def _failures_on(page: Path | None) -> list[str]:
+    return [] if page is None else listed_failures(page.read_text("utf-8"))
 
 
 def find_cut_trainings(study: Study, prepared: Prepared) -> Iterator[Unfinished]:
@@ -87,8 +91,7 @@ def _begun(jobs: Mapping[str, Sequence[Job]]) -> list[str]:
 
 def _judge(paths: RunPaths, flow: str, jobs: Sequence[Job]) -> Iterator[Unfinished]:
     page = current_page(paths, flow)
-    failures = listed_failures(page.read_text("utf-8")) if page is not None else []
-    failed = {line.split(": ")[0] for line in failures}
+    failed = {line.split(": ")[0] for line in _failures_on(page)}
     begun = [job for job in jobs if job.folder.is_dir()]
     if any(is_training(job.folder) for job in begun):
         return  # somebody is at it
