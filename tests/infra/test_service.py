@@ -2,13 +2,13 @@
 
 import os
 import stat
-import subprocess
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import httpx
+import psutil
 import pytest
 
 from infra.service.deploy import apply_automations, local_zone
@@ -93,7 +93,8 @@ def test_password_is_on_no_command_line_and_in_no_log(service: Service) -> None:
     password = service.home.password()
     assert password is not None
     word = password.split(":")[1]
-    listed = subprocess.run(["ps", "-efww"], capture_output=True, text=True, check=True).stdout
+    processes = psutil.process_iter(["cmdline"])
+    listed = "\n".join(" ".join(process.info["cmdline"] or []) for process in processes)
     assert str(service.port) in listed
     assert word not in listed
     assert word not in "".join(log.read_text() for log in service.home.logs.iterdir())
