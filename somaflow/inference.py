@@ -5,24 +5,25 @@ that cannot be read or segmented is tried again, then set aside with its reason;
 commits. A full or read-only disk stops the shard before its record, so nothing half-written counts.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from somaflow.claims import claim_shard
-from somaflow.errors import DeviceError, InferenceError, SomaflowError, TileError
+from somaflow.engine import Job, RunsJobs, TileDone
+from somaflow.engine import set_aside as set_aside_tile
+from somaflow.engine.work import TILE_COLUMNS, Row
+from somaflow.errors import InferenceError
 from somaflow.evaluation.scoring import describe_recipe
 from somaflow.features import measure_cells
 from somaflow.files import sweep_temporaries, write_bytes
 from somaflow.keys import content_key, describe_tiles, library_versions
-from somaflow.labelstore import Labels, ShardEncoder, create_arrays
+from somaflow.labelstore import ShardEncoder, create_arrays
 from somaflow.ledger import (
     ShardRecord,
-    TileRecord,
     plan_shards,
     read_plan,
     verified_record,
@@ -30,13 +31,9 @@ from somaflow.ledger import (
     write_record,
 )
 from somaflow.paths import RunPaths
-from somaflow.recipes import Recipe, Segments
+from somaflow.recipes import Recipe
 from somaflow.schema import CELLS
 from somaflow.stamps import encode_table
-from somaflow.tiles import read_tile
-
-ATTEMPTS = 2
-_TILE_COLUMNS = ["tile_id", "donor", "marker", "region"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def infer_shard(
     key: str,
     shard: int,
     recipe: Recipe,
-    load: Callable[[Recipe], Segments],
+    engine: RunsJobs,
     shard_tiles: int,
     pixel_offset: int = 0,
     retry_quarantined: bool = False,
@@ -117,7 +114,7 @@ def infer_shard(
         key: of the inference.
         shard: number of the shard in the plan.
         recipe: thresholds and gate, possibly a set per marker.
-        load: gives the segmenter of one set; called only if there is work.
+        engine: segments the tiles; asked only if there is work.
         shard_tiles: tiles per shard.
         pixel_offset: subtracted from every pixel.
         retry_quarantined: do a finished shard again if tiles of it were quarantined.
@@ -137,23 +134,41 @@ def infer_shard(
             return done
         rows = read_plan(paths, key, shard)
         sets = {marker: recipe.for_marker(marker) for marker in rows["marker"].unique()}
-        segmenters = {marker: load(chosen) for marker, chosen in sets.items()}
+        devices = [engine.prepare(chosen) for chosen in sets.values()]
         first = rows.iloc[0]
         encoder = ShardEncoder(shard_tiles, int(first.height_px), int(first.width_px))
         results = []
-        for row in rows.itertuples():
-            before_tile()
-            reason = (set_aside or {}).get(str(row.tile_id), "")
-            result, labels = (
-                _set_aside(row, reason)
-                if reason
-                else _try_tile(row, segmenters[row.marker], sets[row.marker], pixel_offset)
-            )
-            results.append(result)
-            encoder.add(labels)  # compressed at once: a full-size tile's labels are 5.8 MB
+        for done_tile in _run(rows, sets, engine, pixel_offset, set_aside or {}, before_tile):
+            results.append(done_tile)
+            encoder.add_encoded(done_tile.encoded)
         _require_some_success(results, shard)
-        device = next(iter(segmenters.values())).device
-        return _commit(paths, key, shard, rows, results, encoder.finish(), device)
+        return _commit(paths, key, shard, rows, results, encoder.finish(), devices[0])
+
+
+def _run(
+    rows: pd.DataFrame,
+    sets: Mapping[str, Recipe],
+    engine: RunsJobs,
+    pixel_offset: int,
+    reasons: Mapping[str, str],
+    before_tile: Callable[[], None],
+) -> Iterator[TileDone]:
+    """What became of each tile, in the order of the plan."""
+
+    def ask() -> Iterator[Job]:
+        for row in _as_rows(rows):
+            if row["tile_id"] not in reasons:
+                before_tile()
+                yield Job(row, sets[row["marker"]], pixel_offset)
+
+    tried = engine.run(ask())
+    for row in _as_rows(rows):
+        reason = reasons.get(row["tile_id"])
+        yield next(tried) if reason is None else set_aside_tile(row, reason)
+
+
+def _as_rows(plan: pd.DataFrame) -> list[Row]:
+    return [{str(name): value for name, value in row.items()} for row in plan.to_dict("records")]
 
 
 def _find_done(
@@ -168,7 +183,7 @@ def _commit(
     key: str,
     shard: int,
     rows: pd.DataFrame,
-    results: "list[_TileResult]",
+    results: list[TileDone],
     encoded: bytes,
     device: str,
 ) -> ShardRecord:
@@ -192,69 +207,19 @@ def _commit(
 
 
 def try_tile(
-    paths: RunPaths,
-    key: str,
-    tile_id: str,
-    recipe: Recipe,
-    load: Callable[[Recipe], Segments],
-    pixel_offset: int = 0,
+    paths: RunPaths, key: str, tile_id: str, recipe: Recipe, engine: RunsJobs, pixel_offset: int = 0
 ) -> None:
     """Segments and measures one tile and forgets the result, to see whether that can be survived.
 
     A tile that only fails is not this function's matter: `infer_shard` sets it aside.
     """
     plan = read_plan(paths, key)
-    rows: Iterable[Any] = plan[plan["tile_id"] == tile_id].itertuples()
-    (row,) = rows
-    chosen = recipe.for_marker(row.marker)
-    _try_tile(row, load(chosen), chosen, pixel_offset)
+    (row,) = _as_rows(plan[plan["tile_id"] == tile_id])
+    for _ in engine.run([Job(row, recipe.for_marker(row["marker"]), pixel_offset)]):
+        pass
 
 
-@dataclass(frozen=True)
-class _TileResult:
-    record: TileRecord
-    cells: pd.DataFrame | None
-    segmenter_failed: bool = False
-
-
-def _try_tile(
-    row: Any, segmenter: Segments, recipe: Recipe, pixel_offset: int
-) -> tuple[_TileResult, Labels]:
-    """The tile's labels and cells, or, after `ATTEMPTS` failures, empty labels with the reason."""
-    reason, segmenter_failed = "", False
-    for _ in range(ATTEMPTS):
-        try:
-            image = read_tile(row, pixel_offset=pixel_offset)
-            segmenter_failed = True
-            return _measure_tile(row, image, segmenter.segment([image], recipe)[0])
-        except DeviceError:
-            raise  # the worker is at fault, not the tile
-        except (SomaflowError, ValueError, RuntimeError, MemoryError, OSError) as error:
-            # Counted and reported: the reason becomes the tile's row in the ledger.
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    return _set_aside(row, reason, segmenter_failed)
-
-
-def _set_aside(row: Any, reason: str, segmenter_failed: bool = False) -> tuple[_TileResult, Labels]:
-    empty = np.zeros((int(row.height_px), int(row.width_px)), dtype=np.uint32)
-    record = TileRecord(tile_id=row.tile_id, n_cells=0, quarantined=reason)
-    return _TileResult(record, None, segmenter_failed), empty
-
-
-def _measure_tile(row: Any, image: npt.NDArray[Any], labels: Labels) -> tuple[_TileResult, Labels]:
-    expected = (int(row.height_px), int(row.width_px))
-    if labels.shape != expected:
-        raise TileError(
-            f"labels must have the planned shape {expected}, got {labels.shape} for "
-            f"{row.tile_id}; the file was changed since e0-prepare, run it again"
-        )
-    cells = measure_cells(labels, image)
-    for place, column in enumerate(_TILE_COLUMNS):
-        cells.insert(place, column, getattr(row, column))
-    return _TileResult(TileRecord(tile_id=row.tile_id, n_cells=len(cells)), cells), labels
-
-
-def _require_some_success(results: list[_TileResult], shard: int) -> None:
+def _require_some_success(results: list[TileDone], shard: int) -> None:
     """A model that fails on every tile is broken; quarantining the study would hide it."""
     failed = [result for result in results if result.segmenter_failed]
     if len(failed) == len(results) and len(results) > 1:
@@ -264,13 +229,13 @@ def _require_some_success(results: list[_TileResult], shard: int) -> None:
         )
 
 
-def _collect_cells(results: list[_TileResult]) -> pd.DataFrame:
+def _collect_cells(results: list[TileDone]) -> pd.DataFrame:
     measured = [result.cells for result in results if result.cells is not None]
     filled = [cells for cells in measured if len(cells)] or measured[:1]
     if filled:
         return pd.concat(filled, ignore_index=True)
     empty = measure_cells(np.zeros((1, 1), np.uint32), np.zeros((2, 1, 1), np.uint8))
-    for place, column in enumerate(_TILE_COLUMNS):
+    for place, column in enumerate(TILE_COLUMNS):
         empty.insert(place, column, pd.Series(dtype="str"))
     return empty
 

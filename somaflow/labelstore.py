@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import zarr
+from zarr.core.buffer import cpu
 from zarr.storage import MemoryStore
 
 from somaflow.errors import SchemaError, StoreError
@@ -54,8 +55,22 @@ def _is_same_array(target: Path, content: bytes) -> bool:
     return bool(former == own)
 
 
+def encode_labels(labels: Labels) -> bytes:
+    """Labels (Y, X) uint32 as a chunk of a label array, the bytes that zarr writes."""
+    encoded, array = _memory_array(1, labels.shape[0], labels.shape[1], None)
+    array[0] = labels
+    return bytes(encoded["c/0/0/0"].to_bytes())
+
+
+def decode_labels(chunk: bytes, height_px: int, width_px: int) -> Labels:
+    """The labels (Y, X) uint32 of a chunk that `encode_labels` made."""
+    encoded, array = _memory_array(1, height_px, width_px, None)
+    encoded["c/0/0/0"] = cpu.Buffer.from_bytes(chunk)
+    return np.asarray(array[0], dtype=np.uint32)
+
+
 class ShardEncoder:
-    """Encodes the tiles of one shard one by one: of all labels it holds the compressed bytes.
+    """Puts the encoded labels of one shard's tiles together.
 
     zarr encodes each tile as a chunk of its own. Given to a sharded array one by one, they would
     be copied, all of them, with each one that is added.
@@ -69,8 +84,7 @@ class ShardEncoder:
     def __init__(self, shard_tiles: int, height_px: int, width_px: int) -> None:
         """Starts with no tile."""
         self._n_tiles, self._shape = shard_tiles, (height_px, width_px)
-        self._encoded, self._array = _memory_array(shard_tiles, height_px, width_px, None)
-        self._n_added = 0
+        self._chunks: list[bytes] = []
 
     def add(self, labels: Labels) -> None:
         """Takes the next tile's labels, (Y, X) uint32.
@@ -78,20 +92,32 @@ class ShardEncoder:
         Raises:
             ValueError: if they have another shape, or the shard is full.
         """
-        if labels.shape != self._shape or self._n_added == self._n_tiles:
+        if labels.shape != self._shape:
             raise ValueError(
                 f"a shard must be given {self._n_tiles} tiles of {self._shape}, got one of "
-                f"{labels.shape} after {self._n_added}"
+                f"{labels.shape}"
             )
-        self._array[self._n_added] = labels
-        self._n_added += 1
+        self.add_encoded(encode_labels(labels))
+
+    def add_encoded(self, chunk: bytes) -> None:
+        """Takes the next tile's labels as `encode_labels` gives them.
+
+        Raises:
+            ValueError: if the shard is full.
+        """
+        if len(self._chunks) == self._n_tiles:
+            raise ValueError(
+                f"a shard must be given {self._n_tiles} tiles of {self._shape}, got one more"
+            )
+        self._chunks.append(chunk)
 
     def finish(self) -> bytes:
         """The bytes of the shard file, as zarr writes it whole; missing tiles are stored empty."""
-        while self._n_added < self._n_tiles:
-            self.add(np.zeros(self._shape, dtype=np.uint32))
-        chunks = [self._encoded[f"c/{place}/0/0"].to_bytes() for place in range(self._n_tiles)]
-        return b"".join(chunks) + _index_shard([len(chunk) for chunk in chunks])
+        n_missing = self._n_tiles - len(self._chunks)
+        if n_missing:
+            empty = encode_labels(np.zeros(self._shape, dtype=np.uint32))
+            self._chunks += [empty] * n_missing
+        return b"".join(self._chunks) + _index_shard([len(chunk) for chunk in self._chunks])
 
 
 class LabelStore:

@@ -22,7 +22,7 @@ from somaflow.ledger import read_plan
 from somaflow.paths import RunPaths
 from somaflow.recipes import Recipe
 from tasks.caching import can_heal
-from tasks.models import Device, segmenter_loader
+from tasks.models import Device, worker_engine
 from tasks.privacy import discreet
 from tasks.workers import Workers, WorkersDied, time_left
 
@@ -195,7 +195,7 @@ def _infer(
             work.key,
             shard,
             work.recipe,
-            load=segmenter_loader(work.device),
+            engine=worker_engine(work.device),
             shard_tiles=work.shard_tiles,
             pixel_offset=work.pixel_offset,
             retry_quarantined=work.retry_quarantined,
@@ -218,5 +218,5 @@ def _infer(
 
 def _try(work: Work, tile_id: str) -> None:
     """On a worker: segments one tile, whatever becomes of it."""
-    load = segmenter_loader(work.device)
-    try_tile(RunPaths(work.output), work.key, tile_id, work.recipe, load, work.pixel_offset)
+    engine = worker_engine(work.device)
+    try_tile(RunPaths(work.output), work.key, tile_id, work.recipe, engine, work.pixel_offset)

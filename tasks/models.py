@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
+from somaflow.engine import Engine, RunsJobs, SerialEngine, count_cores
 from somaflow.recipes import Recipe, Segments
 from somaflow.segmenter import (
     THRESHOLD,
     Segmenter,
     ThresholdSegmenter,
+    choose_device,
     limit_threads,
+    load_net,
     load_segmenter,
+    make_fast,
 )
 
 Device = Literal["auto", "cuda", "cpu"]
@@ -30,6 +34,22 @@ def segmenter_loader(device: Device) -> Callable[[Recipe], Segments]:
         return worker_segmenter(recipe, device)
 
     return load
+
+
+@lru_cache(maxsize=1)
+def worker_engine(device: Device) -> RunsJobs:
+    """What segments many tiles in this worker; a second call returns the same object.
+
+    A worker with a GPU keeps it busy from as many processes as it has cores. One on a CPU does a
+    tile at a time: its neighbours do the same.
+    """
+    if device == "cpu" or choose_device(device) == "cpu":
+        return SerialEngine(segmenter_loader("cpu"))
+
+    def load(recipe: Recipe) -> tuple[Any, str]:
+        return make_fast(load_net(recipe.model, "cuda", recipe.model_sha256)[0])
+
+    return Engine(count_cores(), load)
 
 
 def net_loader(device: Device) -> Callable[[Recipe], Segmenter]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from somaflow.engine import SerialEngine
 from somaflow.experiments.jobs import Job, recipe_job
 from somaflow.experiments.plan import plan_trainings
 from somaflow.experiments.results import Results, write_results
@@ -72,7 +73,7 @@ def segment(study: Study, *shards: int, bad_tile: str = "", retry_quarantined: b
             pending.inference.key,
             shard,
             pending.recipe,
-            lambda _: ThresholdSegmenter(),
+            SerialEngine(lambda _: ThresholdSegmenter()),
             study.shard_tiles,
             retry_quarantined=retry_quarantined,
             set_aside={bad_tile: "its worker died on it"},

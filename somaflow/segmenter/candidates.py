@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from somaflow.recipes import Recipe
+from somaflow.segmenter.holes import fill_and_clean
+
 if TYPE_CHECKING:
     from somaflow.segmenter.flow_errors import FlowErrors
 
@@ -39,6 +42,8 @@ class Candidates:
     """(Y, X) uint16 (uint32 above 65,535 objects), 1..N in order of their first pixel."""
     flows: NDArray[np.float32]
     """(2, Y, X) of the prediction."""
+    exact: bool = True
+    """Whether Cellpose decides where rounding could; not on a GPU, where bits differ anyway."""
 
     @cached_property
     def area_px(self) -> NDArray[np.int64]:
@@ -48,7 +53,7 @@ class Candidates:
     @cached_property
     def filled(self) -> NDArray[np.unsignedinteger[Any]]:
         """(Y, X) labels with all holes filled, as if nothing was removed; ids as in `labels`."""
-        return _fill_and_clean(self.labels.copy(), 0)
+        return fill_and_clean(self.labels.copy(), 0)
 
     @cached_property
     def has_nested(self) -> bool:
@@ -89,6 +94,8 @@ class Candidates:
     def _errors_beside(self, flow_threshold: float) -> NDArray[np.float64]:
         """Flow errors that lie on the same side of the threshold as Cellpose's."""
         height, width = self.labels.shape
+        if not self.exact:
+            return self.flow_errors
         if (height + 2) * (width + 2) > _FLOAT32_PX:
             return self._cellpose_errors
         errors, doubts = self._fast_errors
@@ -102,7 +109,7 @@ class Candidates:
         """
         kept = self.pass_flow(flow_threshold) & (self.area_px >= min_size_px)
         if kept.any():
-            filled = _fill_and_clean(self._keep(kept), 0)
+            filled = fill_and_clean(self._keep(kept), 0)
             area_px = np.bincount(filled.ravel(), minlength=int(kept.sum()) + 1)[1:]
             kept[kept] = area_px >= max(min_size_px, 1)
         return kept
@@ -115,7 +122,21 @@ class Candidates:
             min_size_px: smaller ones are removed; holes of the others are filled in any case.
         """
         labels = self._keep(self.pass_flow(flow_threshold))
-        return _fill_and_clean(labels, min_size_px).astype(np.uint32)
+        return fill_and_clean(labels, min_size_px).astype(np.uint32)
+
+    def select_gated(self, recipe: Recipe, marker_image: NDArray[Any]) -> NDArray[np.uint32]:
+        """`select` with a recipe's thresholds, and its gate, if it has one.
+
+        Args:
+            recipe: one set.
+            marker_image: (Y, X) of the tile's marker.
+        """
+        labels = self.select(recipe.flow_threshold, recipe.min_size_px)
+        if recipe.gate is None:
+            return labels
+        from somaflow.gating import gate_labels
+
+        return gate_labels(labels, np.asarray(marker_image), recipe.gate)
 
     def _keep(self, kept: NDArray[np.bool_]) -> NDArray[np.unsignedinteger[Any]]:
         """Labels of the kept candidates alone, numbered 1.. in the same order."""
@@ -147,9 +168,3 @@ def find_candidates(
         device=device or torch.device("cpu"),
     )
     return Candidates(labels, prediction.flows)
-
-
-def _fill_and_clean(labels: NDArray[Any], min_size_px: int) -> NDArray[Any]:
-    from cellpose.utils import fill_holes_and_remove_small_masks
-
-    return fill_holes_and_remove_small_masks(labels, min_size=min_size_px)

@@ -7,6 +7,9 @@ does not work. Cellpose itself swallows such errors and goes on on the CPU (4.2.
 import logging
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from somaflow.errors import DeviceError
 
 Device = Literal["auto", "cuda", "cpu"]
@@ -41,6 +44,19 @@ def limit_threads(n_threads: int) -> None:
     import torch
 
     torch.set_num_threads(n_threads)
+
+
+def pin_memory(memory: NDArray[np.uint8]) -> None:
+    """Keeps memory of this process in place for CUDA, so that copies need no detour and no wait.
+
+    A device that refuses copies all the same, only slower; the log says so. Memory that is unmapped
+    is released by itself.
+    """
+    import torch
+
+    code = torch.cuda.cudart().cudaHostRegister(memory.ctypes.data, memory.nbytes, 0)
+    if int(code) != 0:
+        _LOGGER.warning("CUDA does not pin %d MB (error %s)", memory.nbytes >> 20, code)
 
 
 def _probe_cuda() -> str | None:

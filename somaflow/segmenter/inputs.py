@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from somaflow.errors import TileError
 from somaflow.recipes import Channels, Normalisation
+from somaflow.segmenter.percentiles import can_count, scale_by_count
 
 MIN_SIDE_PX = 16
 
@@ -53,6 +54,8 @@ def normalise_input(
     """
     prepared = prepare_input(tile, channels)
     if normalisation == "percentiles":
+        if all(can_count(plane) for plane in prepared):
+            return np.stack([scale_by_count(plane) for plane in prepared])
         from cellpose import transforms
 
         # Channels last, as eval passes them: another layout adds up in another order.

@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from somaflow import timing
 from somaflow.errors import ModelError
 from somaflow.recipes import Channels, Normalisation, Recipe
 from somaflow.segmenter.candidates import Candidates, Prediction, find_candidates
+from somaflow.segmenter.crops import average_crops, cut_crops, plan_crops
 from somaflow.segmenter.device import Device
 from somaflow.segmenter.inputs import check_tiles, normalise_input
 from somaflow.segmenter.nets import load_net
 from somaflow.segmenter.upstream import wrap_in_cellpose
 
-# As Cellpose's eval has them: crops a batch, side of a crop, share of it shared by neighbours.
-_BATCH_SIZE, _CROP_PX, _OVERLAP_FRACTION = 8, 256, 0.1
+_BATCH_SIZE = 8
+"""Crops a batch, as Cellpose's eval has them."""
 
 
 @dataclass(frozen=True)
@@ -83,19 +85,22 @@ class Segmenter:
         Raises:
             TileError: if the tile is not (2, Y, X) real finite numbers, at least 16 px a side.
         """
-        from cellpose import core
+        import torch
 
         # The steps of CellposeModel.eval (4.2.1.1), without the colour picture it draws.
-        image = np.moveaxis(normalise_input(tile, channels, normalisation), 0, -1)
-        found, _ = core.run_net(
-            self.cellpose_model.net,
-            image[np.newaxis],
-            batch_size=_BATCH_SIZE,
-            bsize=_CROP_PX,
-            tile_overlap=_OVERLAP_FRACTION,
-        )
-        flow_y, flow_x, cellprob = found[0].transpose(2, 0, 1)  # (Y, X, 3) to (3, Y, X)
-        return Prediction(np.stack([flow_y, flow_x]), np.ascontiguousarray(cellprob))
+        with timing.stage(timing.NORMALISE):
+            planes = normalise_input(tile, channels, normalisation)
+        height_px, width_px = planes.shape[1:]
+        crops = plan_crops(height_px, width_px)
+        cut, net = cut_crops(planes, crops), self.cellpose_model.net.eval()
+        said = np.empty_like(cut)
+        with torch.no_grad():
+            for start in range(0, len(cut), _BATCH_SIZE):
+                part = slice(start, start + _BATCH_SIZE)
+                batch = torch.from_numpy(cut[part]).to(net.device, net.dtype)
+                said[part] = net(batch)[0].float().cpu().numpy()
+        flow_y, flow_x, cellprob = average_crops(said, crops, height_px, width_px)
+        return Prediction(np.stack([flow_y, flow_x]), cellprob)
 
     def find_candidates(self, prediction: Prediction, cellprob_threshold: float) -> Candidates:
         """The objects of a prediction before any is removed, to be chosen from by thresholds.
@@ -111,13 +116,10 @@ class Segmenter:
 
     def _segment_tile(self, tile: NDArray[Any], recipe: Recipe) -> NDArray[np.uint32]:
         prediction = self.predict(tile, recipe.channels, recipe.normalisation)
-        candidates = self.find_candidates(prediction, recipe.cellprob_threshold)
-        labels = candidates.select(recipe.flow_threshold, recipe.min_size_px)
-        if recipe.gate is None:
-            return labels
-        from somaflow.gating import gate_labels
-
-        return gate_labels(labels, np.asarray(tile[1]), recipe.gate)
+        with timing.stage(timing.DYNAMICS):
+            candidates = self.find_candidates(prediction, recipe.cellprob_threshold)
+        with timing.stage(timing.CHECK):
+            return candidates.select_gated(recipe, tile[1])
 
 
 def load_segmenter(

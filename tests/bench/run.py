@@ -8,10 +8,7 @@ the machine, and list it in `BENCHES`.
 
 import argparse
 import json
-import os
-import platform
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
 from somaflow.files import write_text
@@ -19,6 +16,7 @@ from tests.bench.counting import bench_count_matches
 from tests.bench.donors import bench_associate, bench_associate_partial, bench_spearman_bootstrap
 from tests.bench.features import bench_measure_cells
 from tests.bench.gates import bench_gate_grid
+from tests.bench.machine import describe_machine
 from tests.bench.shards import bench_encode_shard
 from tests.bench.sweep import bench_segment_tile, bench_threshold_sweep
 from tests.bench.training import bench_train_epoch
@@ -37,7 +35,6 @@ BENCHES: dict[str, Callable[[], dict[str, object]]] = {
     "train_epoch": bench_train_epoch,
     "worker_memory": bench_worker_memory,
 }
-_LIBRARIES = ("cellpose", "numba", "numpy", "pandas", "scikit-image", "scipy", "torch", "zarr")
 
 
 def run_benches(names: list[str], out: Path) -> list[dict[str, object]]:
@@ -54,27 +51,6 @@ def run_benches(names: list[str], out: Path) -> list[dict[str, object]]:
         rows.append(row)
     write_text(out, json.dumps(rows, indent=2) + "\n")
     return rows
-
-
-def describe_machine() -> dict[str, object]:
-    """Returns CPU model, cores this process may use, Python and library versions."""
-    return {
-        "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "python": platform.python_version(),
-        "libraries": {name: metadata.version(name) for name in _LIBRARIES},
-    }
-
-
-def _cpu_model() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _use_one_thread() -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from somaflow.files import write_text
-from tests.bench.run import describe_machine
+from tests.bench.machine import describe_machine
 from tests.calibration.associations import (
     Size,
     check_discoveries,

@@ -63,6 +63,7 @@ def test_audit_counts_what_was_written_again(tmp_path: Path) -> None:
 
 def make_two_studies(folder: Path) -> tuple[Path, Path, str]:
     """The same four tiles segmented twice, in shards of two."""
+    from somaflow.engine import SerialEngine
     from somaflow.inference import infer_shard, plan_inference
     from somaflow.paths import RunPaths
     from somaflow.recipes import Recipe
@@ -77,5 +78,5 @@ def make_two_studies(folder: Path) -> tuple[Path, Path, str]:
         paths = RunPaths(folder / name)
         key = plan_inference(paths, tiles, recipe, weights_sha256, files, 2).key
         for shard in range(2):
-            infer_shard(paths, key, shard, recipe, lambda _: ThresholdSegmenter(), 2)
+            infer_shard(paths, key, shard, recipe, SerialEngine(lambda _: ThresholdSegmenter()), 2)
     return folder / "mine", folder / "reference", key

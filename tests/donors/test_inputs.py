@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from somaflow.donors.inputs import audit_study, donors_key, find_inferences, read_study_traits
+from somaflow.engine import SerialEngine
 from somaflow.errors import StoreError
 from somaflow.files import write_bytes
 from somaflow.inference import infer_shard
@@ -39,7 +40,7 @@ def segment(study: Study, *shards: int) -> None:
     for shard in shards:
         infer_shard(
             study.paths, pending.inference.key, shard, pending.recipe,
-            lambda _: ThresholdSegmenter(), study.shard_tiles,
+            SerialEngine(lambda _: ThresholdSegmenter()), study.shard_tiles,
         )  # fmt: skip
 
 

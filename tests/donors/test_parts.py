@@ -11,6 +11,7 @@ from somaflow.donors.parts import (
     write_quality,
     write_tile_features,
 )
+from somaflow.engine import SerialEngine
 from somaflow.inference import infer_shard, plan_inference
 from somaflow.paths import RunPaths
 from somaflow.recipes import Recipe
@@ -28,7 +29,7 @@ def make_study(folder: Path) -> tuple[RunPaths, pd.DataFrame, dict[str, str], st
     files = {path: "x" for path in [*tiles.dapi_path, *tiles.marker_path]}
     paths = RunPaths(folder / "output")
     key = plan_inference(paths, tiles, RECIPE, weights_sha256, files, 2).key
-    infer_shard(paths, key, 0, RECIPE, lambda _: ThresholdSegmenter(), 2)
+    infer_shard(paths, key, 0, RECIPE, SerialEngine(lambda _: ThresholdSegmenter()), 2)
     return paths, tiles, files, key
 
 
@@ -56,7 +57,7 @@ def test_digest_changes_with_what_is_committed(tmp_path: Path) -> None:
     paths, _, _, key = make_study(tmp_path)
     before = digest_records(paths, key)
     assert before == digest_records(paths, key)
-    infer_shard(paths, key, 1, RECIPE, lambda _: ThresholdSegmenter(), 2)
+    infer_shard(paths, key, 1, RECIPE, SerialEngine(lambda _: ThresholdSegmenter()), 2)
     assert before != digest_records(paths, key)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from somaflow.engine import SerialEngine
 from somaflow.inference import infer_shard, plan_inference
 from somaflow.keys import fingerprint_files
 from somaflow.ledger import read_plan, unfinished_shards
@@ -36,7 +37,15 @@ def infer_tiles(paths: RunPaths, key: str, pixel_offset: int = 0) -> None:
     """Segments all shards that are not done."""
     segmenter = ThresholdSegmenter()
     for shard in unfinished_shards(paths, key, read_plan(paths, key)):
-        infer_shard(paths, key, shard, Recipe(), lambda _: segmenter, SHARD_TILES, pixel_offset)
+        infer_shard(
+            paths,
+            key,
+            shard,
+            Recipe(),
+            SerialEngine(lambda _: segmenter),
+            SHARD_TILES,
+            pixel_offset,
+        )
 
 
 def write_segmented(folder: Path) -> tuple[RunPaths, pd.DataFrame, str]:

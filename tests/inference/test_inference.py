@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from somaflow.engine import SerialEngine
 from somaflow.errors import InferenceError, OutputError, StoreError
 from somaflow.inference import infer_shard, plan_inference
 from somaflow.keys import fingerprint_files
@@ -171,7 +172,7 @@ def test_unreadable_tile_is_quarantined_and_its_shard_commits(
                 inference.key,
                 shard,
                 Recipe(),
-                lambda _: ThresholdSegmenter(),
+                SerialEngine(lambda _: ThresholdSegmenter()),
                 SHARD_TILES,
                 retry_quarantined=retry,
             )
@@ -206,7 +207,14 @@ def test_broken_model_fails_the_shard_and_commits_nothing(tmp_path: Path, manife
     )
     inference = plan_inference(paths, tiles, Recipe(), lambda _: "0" * 64, hashes, SHARD_TILES)
     with pytest.raises(InferenceError, match="no kernel image is available; check the model"):
-        infer_shard(paths, inference.key, 0, Recipe(), lambda _: BrokenSegmenter(), SHARD_TILES)
+        infer_shard(
+            paths,
+            inference.key,
+            0,
+            Recipe(),
+            SerialEngine(lambda _: BrokenSegmenter()),
+            SHARD_TILES,
+        )
     assert read_records(paths, inference.key) == []
 
 
@@ -249,7 +257,7 @@ def test_each_marker_is_segmented_with_its_own_set(tmp_path: Path, manifest: Pat
         loaded.append(chosen)
         return ThresholdSegmenter()
 
-    infer_shard(paths, plan.key, 0, recipe, load, SHARD_TILES)
+    infer_shard(paths, plan.key, 0, recipe, SerialEngine(load), SHARD_TILES)
     markers = set(read_plan(paths, plan.key).query("shard == 0").marker)
     expected = {"own.pt" if marker == own else "tiny" for marker in markers}
     assert expected == {chosen.model for chosen in loaded}

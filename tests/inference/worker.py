@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from somaflow.engine import SerialEngine
 from somaflow.inference import infer_shard, plan_inference
 from somaflow.keys import fingerprint_files
 from somaflow.ledger import read_plan, unfinished_shards
@@ -27,7 +28,9 @@ def main(output: Path, manifest: Path, log: Path | None = None) -> str:
     segmenter = ThresholdSegmenter(log)
     print("planned", flush=True)
     for shard in unfinished_shards(paths, inference.key, plan):
-        infer_shard(paths, inference.key, shard, recipe, lambda _: segmenter, SHARD_TILES)
+        infer_shard(
+            paths, inference.key, shard, recipe, SerialEngine(lambda _: segmenter), SHARD_TILES
+        )
     return inference.key
 
 

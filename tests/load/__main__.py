@@ -23,7 +23,7 @@ import psutil
 from flows.server import temporary_server
 from infra.postgres import Postgres, default_folder, started
 from somaflow.files import write_text
-from tests.bench.run import describe_machine
+from tests.bench.machine import describe_machine
 from tests.conftest import REPOSITORY
 from tests.load.asked import await_digested, describe_times, time_pages
 from tests.load.dashboard import time_dashboard

@@ -20,7 +20,7 @@ from somaflow.files import write_text
 from somaflow.paths import RunPaths
 from somaflow.study import load_study
 from somaflow.tables import as_text
-from tests.bench.run import describe_machine
+from tests.bench.machine import describe_machine
 from tests.scale.bare import same_bytes, time_bare
 from tests.scale.study import check_disk, make_study
 from tests.scale.summary import derive, describe_memory, describe_run, tabulate

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from somaflow.engine import SerialEngine
 from somaflow.inference import infer_shard, plan_inference
 from somaflow.inventory import inference_tiles, read_tiles
 from somaflow.keys import fingerprint_files
@@ -56,11 +57,10 @@ def infer_bare(study_path: Path, output: Path, shards: list[int]) -> list[float]
     recipe = study.recipe(study.inference_recipe)
     inference = plan_inference(paths, tiles, recipe, weights_sha256, hashes, study.shard_tiles)
     seconds = []
+    engine = SerialEngine(lambda _: ThresholdSegmenter())
     for shard in shards:
         begun = time.monotonic()
-        infer_shard(
-            paths, inference.key, shard, recipe, lambda _: ThresholdSegmenter(), study.shard_tiles
-        )  # fmt: skip
+        infer_shard(paths, inference.key, shard, recipe, engine, study.shard_tiles)
         seconds.append(time.monotonic() - begun)
     return seconds
 

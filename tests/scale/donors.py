@@ -18,7 +18,7 @@ from somaflow.paths import DONORS
 from somaflow.study import load_study
 from somaflow.synthetic.donors import draw_donors
 from somaflow.synthetic.traits import draw_traits
-from tests.bench.run import describe_machine
+from tests.bench.machine import describe_machine
 from tests.scale.study import FULL_TILE, N_DONORS, check_disk, make_study
 from tests.scale.watch import Watched, run_watched
 

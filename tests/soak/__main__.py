@@ -19,7 +19,7 @@ from prefect.client.schemas.filters import ArtifactFilter
 from somaflow.files import write_text
 from somaflow.ledger import read_records
 from somaflow.study import load_study
-from tests.bench.run import describe_machine
+from tests.bench.machine import describe_machine
 from tests.infra.services import Service
 from tests.soak.play import Story, play, tell_stories
 from tests.soak.studies import N_TILES, make_service, make_studies

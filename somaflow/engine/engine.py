@@ -1,0 +1,246 @@
+"""Worker processes around one device: tiles in, results out in order, memory bounded.
+
+Enters: jobs, from one thread or several. Leaves: a `TileDone` each, in order. Each worker process
+does one tile at a time, from the file to encoded labels; on a GPU they share one net in this
+process, which pools the crops of all their tiles. So as many tiles are in memory as there are
+workers, whatever their number and size; a tile on which a worker dies is tried once more and then
+set aside, and the others go on.
+"""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from types import TracebackType
+from typing import Any
+
+from somaflow.engine.jobs import Job
+from somaflow.engine.slots import Slot
+from somaflow.engine.work import TileDone, set_aside
+from somaflow.errors import SomaflowError
+from somaflow.recipes import Recipe
+from somaflow.segmenter import THRESHOLD
+from somaflow.segmenter.pooled import NetTimes, PooledNet, Request
+
+_ATTEMPTS = 2
+# Results that wait for an earlier one, for each worker: they are small, but not nothing.
+_AHEAD_A_WORKER = 4
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A job as a worker gets it."""
+
+    job: Job
+    is_remote: bool
+    """Whether the net runs in the engine's own process."""
+
+
+def count_cores() -> int:
+    """Cores that this process may use, as a cluster's job limits them; of 2 at least, 32 at most.
+
+    Processes beyond the cores still help, since each waits for the net most of its time.
+    """
+    mine = (
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )
+    return min(max(len(mine), 2), 32)
+
+
+class Engine:
+    """Segments tiles in worker processes; `close` it, or use it as a context.
+
+    Args:
+        n_workers: processes; each takes 0.2 to 1 GB and a tile.
+        nets: gives the net of a set on a shared device, and a note on it that users should see
+            or nothing, as `segmenter.make_fast`; None: each worker loads the net on its CPU.
+        batch_size: crops a batch of a shared net.
+    """
+
+    def __init__(
+        self,
+        n_workers: int,
+        nets: Callable[[Recipe], tuple[Any, str]] | None = None,
+        batch_size: int = 32,
+    ) -> None:
+        """Starts the workers."""
+        self._nets, self._batch_size = nets, batch_size
+        self._pooled: dict[tuple[str, str | None], PooledNet] = {}
+        self._loading = threading.Lock()
+        self._jobs: queue.SimpleQueue[tuple[Job, Future[TileDone]] | None] = queue.SimpleQueue()
+        self._attendants = [_Attendant(self) for _ in range(n_workers)]
+
+    @property
+    def n_workers(self) -> int:
+        """Worker processes."""
+        return len(self._attendants)
+
+    def is_shared(self, recipe: Recipe) -> bool:
+        """Whether the recipe's net runs here, for all workers, or in each of them."""
+        return self._nets is not None and recipe.model != THRESHOLD
+
+    def prepare(self, recipe: Recipe) -> str:
+        """Loads the net of one set, if it is shared; says on which device it runs.
+
+        Raises:
+            ModelError: if the model is not what the recipe asks for.
+            DeviceError: if the device is not there.
+        """
+        return self._pooled_net(recipe).device if self.is_shared(recipe) else "cpu"
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[TileDone]:
+        """The result of each job, in order; takes jobs as results are taken.
+
+        Raises:
+            DeviceError: if the device or a net on it fails.
+        """
+        waiting: deque[Future[TileDone]] = deque()
+        try:
+            for job in jobs:
+                waiting.append(self._submit(job))
+                if len(waiting) > _AHEAD_A_WORKER * self.n_workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def times(self) -> list[NetTimes]:
+        """What the shared nets did so far."""
+        return [pooled.times for pooled in self._pooled.values()]
+
+    def close(self) -> None:
+        """Ends the workers once they are done with their tiles; jobs that wait are dropped."""
+        for _ in self._attendants:
+            self._jobs.put(None)
+        for attendant in self._attendants:
+            attendant.join()
+        for pooled in self._pooled.values():
+            pooled.close()
+
+    def __enter__(self) -> "Engine":
+        """The engine itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes it."""
+        self.close()
+
+    def _submit(self, job: Job) -> Future[TileDone]:
+        future: Future[TileDone] = Future()
+        self._jobs.put((job, future))
+        return future
+
+    def _pooled_net(self, recipe: Recipe) -> PooledNet:
+        assert self._nets is not None
+        key = recipe.model, recipe.model_sha256
+        with self._loading:
+            if key not in self._pooled:
+                net, note = self._nets(recipe)
+                self._pooled[key] = PooledNet(net, self._batch_size, note)
+            return self._pooled[key]
+
+
+class _Attendant(threading.Thread):
+    """Has one worker process at a time, gives it jobs and answers what it asks."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(name="attendant", daemon=True)
+        self._engine = engine
+        self._idle = threading.Event()  # no request of this worker is with a net
+        self._idle.set()
+        self.start()
+
+    def run(self) -> None:
+        """Takes jobs until there are no more."""
+        # Here, not in the thread that makes the engine: a worker ends with the thread that made it.
+        self._start_worker()
+        while (item := self._engine._jobs.get()) is not None:
+            job, future = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(self._do(job))
+            except Exception as error:  # noqa: BLE001 - it is raised where the result is taken
+                future.set_exception(error)
+        self._end_worker()
+
+    def _do(self, job: Job) -> TileDone:
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._ask(job)
+            except (EOFError, ConnectionError):
+                code = self._process.wait()
+                self._end_worker()
+                self._start_worker()
+        reason = f"its worker process died on it twice, the last time with exit code {code}"
+        return set_aside(job.row, f"{reason} (-9: out of memory?)", segmenter_failed=True)
+
+    def _ask(self, job: Job) -> TileDone:
+        self._pipe.send(Asked(job, self._engine.is_shared(job.recipe)))
+        while True:
+            kind, *message = self._pipe.recv()
+            if kind == "net":
+                self._pass_on(*message)
+                continue
+            (done,) = message
+            if isinstance(done, Exception):
+                raise done
+            assert isinstance(done, TileDone)
+            return done
+
+    def _pass_on(self, shape: tuple[int, int], recipe: Recipe) -> None:
+        """Has the shared net see the planes in the slot, and the worker told when it has."""
+        pipe = self._pipe
+
+        def answer(error: Exception | None) -> None:
+            self._idle.set()
+            try:
+                pipe.send(error)
+            except OSError:
+                return  # the worker died meanwhile; who waits for it knows
+
+        try:
+            pooled = self._engine._pooled_net(recipe)
+            was = self._slot.size
+            views = self._slot.open(*shape)
+            if self._slot.size != was:
+                pooled.pin(self._slot.whole())
+        except (SomaflowError, OSError) as error:
+            answer(error)
+            return
+        self._idle.clear()
+        pooled.submit(Request(views.planes, views.found, recipe.cellprob_threshold, answer))
+
+    def _start_worker(self) -> None:
+        self._slot = Slot()
+        self._pipe, theirs = Pipe()
+        descriptors = theirs.fileno(), self._slot.descriptor
+        command = [sys.executable, "-m", "somaflow.engine.worker", *map(str, descriptors)]
+        self._process = subprocess.Popen(
+            command,
+            pass_fds=descriptors,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
+        )
+        theirs.close()
+
+    def _end_worker(self) -> None:
+        self._idle.wait()  # the net may still write into the slot
+        with suppress(OSError):  # it is dead already
+            self._pipe.send(None)
+        self._pipe.close()
+        self._process.wait()
+        self._slot.close()

@@ -1,0 +1,28 @@
+"""Tiles one after the other in this process: for a CPU whose neighbours do the same."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from somaflow.engine.jobs import Job
+from somaflow.engine.work import TileDone, segment_tile
+from somaflow.recipes import Recipe, Segments
+
+
+class SerialEngine:
+    """Has the face of `Engine`, and no processes.
+
+    Args:
+        load: gives the segmenter of one set.
+    """
+
+    def __init__(self, load: Callable[[Recipe], Segments]) -> None:
+        """Loads nothing yet."""
+        self._load = load
+
+    def prepare(self, recipe: Recipe) -> str:
+        """Loads what segments with one set; says on which device it runs."""
+        return self._load(recipe).device
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[TileDone]:
+        """The result of each job, in order."""
+        for job in jobs:
+            yield segment_tile(job.row, self._load(job.recipe), job.recipe, job.pixel_offset)

@@ -1,0 +1,192 @@
+"""One GPU: the engine against Cellpose's eval. ``python -m tests.bench.gpu``, with CUDA only.
+
+Tiles of 1040 x 1388 px lie on disk as pairs of TIFF files. The net does the work of the full
+Cellpose-SAM (304.6 M parameters, random weights) and finds the cells of `tiny`: see `standin`.
+Theirs read a tile and evaluate it; ours also measures every cell and encodes the labels for zarr.
+Fails unless both find the same cells, and ours the same bits twice.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from somaflow import timing
+from somaflow.engine import Engine, Job, TileDone
+from somaflow.evaluation import count_matches
+from somaflow.files import write_text
+from somaflow.labelstore import decode_labels
+from somaflow.recipes import Recipe
+from somaflow.segmenter import prepare_input
+from somaflow.segmenter.crops import plan_crops
+from somaflow.segmenter.upstream import wrap_in_cellpose
+from somaflow.synthetic.nuclei import draw_nuclei
+from tests.bench.machine import describe_machine
+from tests.bench.standin import build_standin
+
+SHAPE = 1040, 1388
+STUDY_TILES = 14_749
+_LEAST_AP = 0.999
+
+
+def write_tiles(folder: Path, n_tiles: int, n_drawn: int) -> list[dict[str, Any]]:
+    """Rows of so many tiles, drawn ones and their mirror images in turn."""
+    rng = np.random.default_rng(11)
+    drawn = [draw_nuclei(rng, SHAPE)[0] for _ in range(min(n_drawn, n_tiles))]
+    rows = []
+    for number in range(n_tiles):
+        tile = drawn[number % len(drawn)]
+        if number // len(drawn) % 2:
+            tile = tile[:, ::-1]
+        paths = [folder / f"{number}-{name}.tif" for name in ("dapi", "marker")]
+        for path, plane in zip(paths, tile, strict=True):
+            tifffile.imwrite(path, plane)
+        rows.append(
+            {
+                **dict(zip(("dapi_path", "marker_path"), map(str, paths), strict=True)),
+                **dict(zip(("height_px", "width_px"), SHAPE, strict=True)),
+                **{"tile_id": str(number), "donor": "d", "marker": "NeuN", "region": "r"},
+            }
+        )
+    return rows
+
+
+def read(row: dict[str, Any]) -> np.ndarray:
+    """The tile as eval takes it."""
+    planes = [tifffile.imread(row[name]) for name in ("dapi_path", "marker_path")]
+    return prepare_input(np.stack(planes))
+
+
+def eval_loop(model: Any, rows: list[dict[str, Any]], batch_size: int) -> Iterator[np.ndarray]:
+    """Tile by tile, as most scripts do."""
+    for row in rows:
+        yield model.eval(read(row), channel_axis=0, batch_size=batch_size)[0]
+
+
+def eval_stack(model: Any, rows: list[dict[str, Any]], batch_size: int) -> list[np.ndarray]:
+    """All tiles as one array; normalised one by one."""
+    stack = np.stack([read(row) for row in rows])
+    return list(model.eval(stack, channel_axis=1, batch_size=batch_size)[0])
+
+
+def seconds_a_tile(engine: Engine, rows: list[dict[str, Any]]) -> tuple[float, list[TileDone]]:
+    """Seconds a tile, and what came of them."""
+    started = time.perf_counter()
+    done = list(engine.run(Job(row, Recipe()) for row in rows))
+    return (time.perf_counter() - started) / len(rows), done
+
+
+def measure(n_tiles: int, n_theirs: int, n_workers: int, batch_size: int) -> dict[str, Any]:
+    """The figures, ours and theirs in turn."""
+    import torch
+
+    net = build_standin("cuda")
+    model = wrap_in_cellpose(net, "stand-in")
+    fused = net.fused()
+    ceiling_s = net_seconds_a_tile(fused, batch_size)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = write_tiles(Path(folder), n_tiles, n_drawn=8)
+        with Engine(n_workers, lambda _: (fused, ""), batch_size) as engine:
+            seconds_a_tile(engine, rows[: 2 * n_workers])  # starts, compiles, fills caches
+            list(eval_loop(model, rows[:1], 8))
+            times: dict[str, list[float]] = {"ours": [], "loop": [], "loop_64": [], "stack": []}
+            theirs: list[np.ndarray] = []
+            before = engine.times()[0].net_s
+            for _ in range(3):
+                ours_s, done = seconds_a_tile(engine, rows)
+                times["ours"].append(ours_s)
+                for name, call in {
+                    "loop": lambda: list(eval_loop(model, rows[:n_theirs], 8)),
+                    "loop_64": lambda: list(eval_loop(model, rows[:n_theirs], 64)),
+                    "stack": lambda: eval_stack(model, rows[:n_theirs], 32),
+                }.items():
+                    started = time.perf_counter()
+                    labels = call()
+                    times[name].append((time.perf_counter() - started) / n_theirs)
+                    theirs = labels if name == "loop" else theirs
+            net_s = (engine.times()[0].net_s - before) / (3 * n_tiles)
+            _, again = seconds_a_tile(engine, rows[: 2 * n_workers])
+            seconds: timing.Seconds = {}
+            for tile in done:
+                timing.add(seconds, tile.seconds)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    pairs = zip(done, again, strict=False)
+    return {
+        "date": date.today().isoformat(),
+        "gpu": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "tiles": n_tiles,
+        "workers": n_workers,
+        "batch_size": batch_size,
+        "cells_a_tile": statistics.mean(tile.record.n_cells for tile in done),
+        "seconds_a_tile": medians,
+        "ratio_to_loop": medians["loop"] / medians["ours"],
+        "ratio_to_loop_of_batches_of_64": medians["loop_64"] / medians["ours"],
+        "ratio_to_stack": medians["stack"] / medians["ours"],
+        "net_alone_s": ceiling_s,
+        "share_of_ceiling": ceiling_s / medians["ours"],
+        "net_busy_s": net_s,
+        "minutes_for_14749_tiles": STUDY_TILES * medians["ours"] / 60,
+        "worker_ms_a_tile": {name: 1000 * s / n_tiles for name, s in seconds.items()},
+        "ap90": average_precision(theirs, done),
+        "same_bits_again": all(one.encoded == other.encoded for one, other in pairs),
+        "notes": engine.times()[0].notes,
+        "machine": describe_machine(),
+    }
+
+
+def net_seconds_a_tile(net: Any, batch_size: int) -> float:
+    """What the net alone takes for the crops of a tile, in full batches that lie on the device."""
+    import torch
+
+    batch = torch.rand(batch_size, 3, 256, 256, device="cuda", dtype=net.dtype)
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(8):
+            torch.cuda.synchronize()
+            started = time.perf_counter()
+            net(batch)
+            torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds[3:]) / batch_size * len(plan_crops(*SHAPE).starts)
+
+
+def average_precision(theirs: list[np.ndarray], ours: list[TileDone]) -> float:
+    """AP of our cells at IoU 0.9, theirs the reference: TP / (TP + FP + FN) over all tiles."""
+    counts = [
+        count_matches(reference.astype(np.uint32), decode_labels(tile.encoded, *SHAPE), 0.9)
+        for reference, tile in zip(theirs, ours, strict=False)
+    ]
+    tp = sum(count.tp for count in counts)
+    return tp / sum(count.tp + count.fp + count.fn for count in counts)
+
+
+def main() -> None:
+    """Reads the command line, measures, prints and writes; fails where the cells differ."""
+    parser = argparse.ArgumentParser(description="the engine against Cellpose's eval on one GPU")
+    parser.add_argument("--out", type=Path, default=Path("bench-gpu.json"))
+    parser.add_argument("--tiles", type=int, default=256)
+    parser.add_argument("--theirs", type=int, default=8, help="tiles that theirs are timed on")
+    parser.add_argument("--workers", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=32)
+    options = parser.parse_args()
+    found = measure(options.tiles, options.theirs, options.workers, options.batch_size)
+    print(json.dumps(found, indent=1))
+    write_text(options.out, json.dumps(found, indent=1) + "\n")
+    if not (found["ap90"] > _LEAST_AP and found["same_bits_again"]):
+        raise SystemExit(
+            f"cells must be those of eval, with an AP at IoU 0.9 over {_LEAST_AP}, got "
+            f"{found['ap90']:.5f}; and the same bits each time, got {found['same_bits_again']}"
+        )
+
+
+if __name__ == "__main__":
+    main()
