@@ -12,6 +12,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -24,12 +25,13 @@ from typing import Any
 from somaflow.engine.jobs import Job
 from somaflow.engine.slots import Slot
 from somaflow.engine.work import TileDone, set_aside
-from somaflow.errors import SomaflowError
+from somaflow.errors import InferenceError, SomaflowError
 from somaflow.recipes import Recipe
 from somaflow.segmenter import THRESHOLD
 from somaflow.segmenter.pooled import NetTimes, PooledNet, Request
 
 _ATTEMPTS = 2
+_GRACE_S = 30.0
 # Results that wait for an earlier one, for each worker: they are small, but not nothing.
 _AHEAD_A_WORKER = 4
 
@@ -117,12 +119,29 @@ class Engine:
         """What the shared nets did so far."""
         return [pooled.times for pooled in self._pooled.values()]
 
+    def pids(self) -> list[int]:
+        """Ids of the worker processes that are alive."""
+        return [pid for attendant in self._attendants if (pid := attendant.pid) is not None]
+
     def close(self) -> None:
-        """Ends the workers once they are done with their tiles; jobs that wait are dropped."""
+        """Ends the workers once they are done with their tiles; jobs that wait are dropped.
+
+        One that is not done in half a minute is killed.
+        """
+        while True:
+            try:
+                item = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if item is not None:
+                item[1].cancel()
         for _ in self._attendants:
             self._jobs.put(None)
+        deadline = time.monotonic() + _GRACE_S
         for attendant in self._attendants:
-            attendant.join()
+            attendant.join(max(deadline - time.monotonic(), 0))
+        for attendant in self._attendants:
+            attendant.kill()
         for pooled in self._pooled.values():
             pooled.close()
 
@@ -160,6 +179,8 @@ class _Attendant(threading.Thread):
     def __init__(self, engine: Engine) -> None:
         super().__init__(name="attendant", daemon=True)
         self._engine = engine
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_killed = False
         self._idle = threading.Event()  # no request of this worker is with a net
         self._idle.set()
         self.start()
@@ -178,11 +199,30 @@ class _Attendant(threading.Thread):
                 future.set_exception(error)
         self._end_worker()
 
+    @property
+    def pid(self) -> int | None:
+        """Of the worker process, if it is alive."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    def kill(self) -> None:
+        """Ends the worker whatever it does, and this thread with it."""
+        self._is_killed = True
+        if self.is_alive() and self._process is not None:
+            self._process.kill()
+        self.join()
+
     def _do(self, job: Job) -> TileDone:
         for _ in range(_ATTEMPTS):
             try:
                 return self._ask(job)
-            except (EOFError, ConnectionError):
+            except (EOFError, ConnectionError) as error:
+                if self._is_killed:
+                    raise InferenceError(
+                        f"a tile must be done within {_GRACE_S:.0f} s of the end, "
+                        f"{job.row['tile_id']} was not; its worker was killed"
+                    ) from error
+                assert self._process is not None
                 code = self._process.wait()
                 self._end_worker()
                 self._start_worker()
@@ -242,5 +282,6 @@ class _Attendant(threading.Thread):
         with suppress(OSError):  # it is dead already
             self._pipe.send(None)
         self._pipe.close()
+        assert self._process is not None
         self._process.wait()
         self._slot.close()

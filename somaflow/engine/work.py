@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from somaflow import timing
-from somaflow.errors import DeviceError, SomaflowError, TileError
+from somaflow.errors import DeviceError, ModelError, SomaflowError, TileError
 from somaflow.features import measure_cells
 from somaflow.labelstore import Labels, encode_labels
 from somaflow.ledger import TileRecord
@@ -50,6 +50,7 @@ def segment_tile(row: Row, segmenter: Segments, recipe: Recipe, pixel_offset: in
 
     Raises:
         DeviceError: if the device fails; that is not the tile's fault.
+        ModelError: if the model is not what the recipe asks for.
     """
     reason, segmenter_failed = "", False
     with timing.collect() as seconds:
@@ -61,8 +62,8 @@ def segment_tile(row: Row, segmenter: Segments, recipe: Recipe, pixel_offset: in
                 with timing.stage(timing.NET):
                     (labels,) = segmenter.segment([image], recipe)
                 return _measure_tile(row, image, labels, seconds)
-            except DeviceError:
-                raise  # the worker is at fault, not the tile
+            except (DeviceError, ModelError):
+                raise  # no fault of the tile
             except (SomaflowError, ValueError, RuntimeError, MemoryError, OSError) as error:
                 # Counted and reported: the reason becomes the tile's row in the ledger.
                 reason = f"{type(error).__name__}: {error}".splitlines()[0]
