@@ -52,10 +52,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--site", default="laptop")
     parser.add_argument("--retry-quarantined", action="store_true")
     parser.add_argument("--if-busy", choices=get_args(IfBusy), help="only e5-inference and study")
+    parser.add_argument("--profile", action="store_true", help="only e5-inference")
     parser.add_argument("--await-server", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.if_busy is not None and options.flow not in _SEGMENTING:
         parser.error(f"--if-busy is for {' and '.join(_SEGMENTING)}, not for {options.flow}")
+    if options.profile and options.flow != "e5-inference":
+        parser.error(f"--profile is for e5-inference, not for {options.flow}")
     try:
         take_umask()  # the server that is started here keeps its database in the study's outputs
         return _run(options, arguments)
@@ -75,6 +78,8 @@ def _run(options: argparse.Namespace, arguments: list[str]) -> int:
         parameters: dict[str, Any] = {"study": study, "site": options.site}
         if options.retry_quarantined:
             parameters["retry_quarantined"] = True
+        if options.profile:
+            parameters["profile"] = True
         if options.if_busy is not None:
             parameters["if_busy"] = options.if_busy
         module, name = FLOWS[options.flow].split(":")

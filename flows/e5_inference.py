@@ -12,6 +12,7 @@ from flows.outputs import announce_outputs
 from flows.server import await_server
 from flows.turns import study_to_itself
 from somaflow.claims import IfBusy
+from somaflow.engine import Profile
 from somaflow.errors import InferenceError
 from somaflow.ledger import read_records
 from somaflow.pending import Pending, find_pending
@@ -32,6 +33,7 @@ def e5_inference(
     site: str = "laptop",
     retry_quarantined: bool = False,
     if_busy: IfBusy = "wait",
+    profile: bool = False,
 ) -> dict[str, Any]:
     """Segments all usable tiles with the study's inference recipes; finished shards are kept.
 
@@ -40,13 +42,16 @@ def e5_inference(
         site: Where tasks run: `laptop`, `slurm`, or the path of a site file.
         retry_quarantined: Try tiles again that an earlier run set aside.
         if_busy: If another run segments this study now: wait until that has ended, or refuse.
+        profile: Also print where the time went; the dashboard shows it in any case.
     """
     announce_outputs(study)
     with study_to_itself(study, if_busy):
-        return _segment(study, site, retry_quarantined)
+        return _segment(study, site, retry_quarantined, profile)
 
 
-def _segment(study: Study, site: str, retry_quarantined: bool) -> dict[str, Any]:
+def _segment(
+    study: Study, site: str, retry_quarantined: bool, prints_profile: bool
+) -> dict[str, Any]:
     pending = [
         find_pending(study, recipe_name, retry_quarantined)
         for recipe_name in study.inference_recipes
@@ -59,11 +64,16 @@ def _segment(study: Study, site: str, retry_quarantined: bool) -> dict[str, Any]
             len(one.todo),
         )
     failures: list[str] = []
+    profile = Profile()
     if any(one.todo for one in pending):
         from flows.shards import segment_all  # imports all of Dask: not for a finished study
 
-        failures = segment_all(study, pending, site, retry_quarantined)
+        failures = segment_all(study, pending, site, retry_quarantined, profile)
     await_server()
+    if profile.n_tiles:
+        show_table("profile", profile.table(), f"Where the time went. {profile.bound()}")
+    if prints_profile:
+        print(profile.describe(), flush=True)
     return _conclude(study, pending, failures)
 
 

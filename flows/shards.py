@@ -10,6 +10,7 @@ from prefect import get_run_logger
 from prefect.futures import PrefectFuture
 
 from flows.sites import Runner, dask_runner
+from somaflow.engine import Profile
 from somaflow.errors import DeviceError, OutputError, SiteError
 from somaflow.pending import Pending
 from somaflow.study import Study
@@ -21,7 +22,7 @@ _SHARDS_A_WORKER = 2
 
 
 def segment_all(
-    study: Study, pending: Sequence[Pending], site: str, retry_quarantined: bool
+    study: Study, pending: Sequence[Pending], site: str, retry_quarantined: bool, profile: Profile
 ) -> list[str]:
     """Runs the unfinished shards of each inference in turn, all on one cluster.
 
@@ -30,6 +31,7 @@ def segment_all(
         pending: what is to be done; two recipes that come to the same work do it once.
         site: where.
         retry_quarantined: try tiles again that an earlier run set aside.
+        profile: is told where the time of the shards went.
 
     Returns:
         A line for each shard that failed.
@@ -43,12 +45,12 @@ def segment_all(
     with dask_runner(site, study.output, most_workers) as runner:
         runner.start()
         for one in unfinished.values():
-            failures += _segment_shards(study, one, runner, retry_quarantined)
+            failures += _segment_shards(study, one, runner, retry_quarantined, profile)
     return failures
 
 
 def _segment_shards(
-    study: Study, pending: Pending, runner: Runner, retry_quarantined: bool
+    study: Study, pending: Pending, runner: Runner, retry_quarantined: bool, profile: Profile
 ) -> list[str]:
     """Runs the unfinished shards; one that fails does not stop the others."""
     work = Work(
@@ -83,6 +85,7 @@ def _segment_shards(
                 get_run_logger().error(failures[-1])
                 continue
             n_quarantined += done.n_quarantined
+            profile.add(done.profile)
             progress.advance(done.n_tiles, note=f"{n_quarantined} quarantined")
     return failures
 

@@ -103,10 +103,13 @@ def run(
     if_busy: Annotated[
         IfBusy | None, typer.Option(help="If another run segments this study now.")
     ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Print where the time of e5-inference went.")
+    ] = False,
 ) -> None:
     """Runs a flow here, as its deployment would."""
     with _one_line_errors():
-        _run_flow(flow, study, site, retry_quarantined, if_busy)
+        _run_flow(flow, study, site, retry_quarantined, if_busy, profile)
         _show_results(study)
 
 
@@ -228,12 +231,19 @@ def _find_site_problems(study: Path, site: str) -> list[str]:
 
 
 def _run_flow(
-    flow: str, study: Path, site: str, retry_quarantined: bool, if_busy: IfBusy | None = None
+    flow: str,
+    study: Path,
+    site: str,
+    retry_quarantined: bool,
+    if_busy: IfBusy | None = None,
+    profile: bool = False,
 ) -> None:
     """Hands over to `python -m flows`: this room knows no orchestrator."""
     command = [sys.executable, "-m", "flows", flow, str(study), "--site", site]
     if retry_quarantined:
         command.append("--retry-quarantined")
+    if profile:
+        command.append("--profile")
     if if_busy is not None:
         command += ["--if-busy", if_busy]
     code = run_child(command, meanwhile=_import_results)

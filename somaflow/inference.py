@@ -5,6 +5,7 @@ that cannot be read or segmented is tried again, then set aside with its reason;
 commits. A full or read-only disk stops the shard before its record, so nothing half-written counts.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from somaflow import timing
 from somaflow.claims import claim_shard
-from somaflow.engine import Job, RunsJobs, TileDone
+from somaflow.engine import Job, Profile, RunsJobs, TileDone
 from somaflow.engine import set_aside as set_aside_tile
+from somaflow.engine.profile import COMMIT, LOAD
 from somaflow.engine.work import TILE_COLUMNS, Row
 from somaflow.errors import InferenceError
 from somaflow.evaluation.scoring import describe_recipe
@@ -106,6 +109,7 @@ def infer_shard(
     retry_quarantined: bool = False,
     set_aside: Mapping[str, str] | None = None,
     before_tile: Callable[[], None] = lambda: None,
+    profile: Profile | None = None,
 ) -> ShardRecord:
     """Segments one shard and commits it; a shard that is done already is only looked up.
 
@@ -120,6 +124,7 @@ def infer_shard(
         retry_quarantined: do a finished shard again if tiles of it were quarantined.
         set_aside: reasons, by tile_id, to quarantine tiles without trying them.
         before_tile: called before each tile; what it raises leaves the shard uncommitted.
+        profile: is told where the time went; of a shard that was done already, nothing.
 
     Raises:
         OutputError: if the disk is full or not writable; nothing is committed.
@@ -132,9 +137,12 @@ def infer_shard(
         done = _find_done(paths, key, shard, retry_quarantined)  # by whom we waited for
         if done is not None:
             return done
+        started = time.perf_counter()
         rows = read_plan(paths, key, shard)
         sets = {marker: recipe.for_marker(marker) for marker in rows["marker"].unique()}
-        devices = [engine.prepare(chosen) for chosen in sets.values()]
+        with timing.collect() as seconds, timing.stage(LOAD):
+            devices = [engine.prepare(chosen) for chosen in sets.values()]
+        before = engine.device_seconds()
         first = rows.iloc[0]
         encoder = ShardEncoder(shard_tiles, int(first.height_px), int(first.width_px))
         results = []
@@ -142,7 +150,22 @@ def infer_shard(
             results.append(done_tile)
             encoder.add_encoded(done_tile.encoded)
         _require_some_success(results, shard)
-        return _commit(paths, key, shard, rows, results, encoder.finish(), devices[0])
+        with timing.collect() as last, timing.stage(COMMIT):
+            record = _commit(paths, key, shard, rows, results, encoder.finish(), devices[0])
+        if profile is not None:
+            for part in (last, *(result.seconds for result in results)):
+                timing.add(seconds, part)
+            profile.add(_profile(engine, before, len(results), started, seconds))
+        return record
+
+
+def _profile(
+    engine: RunsJobs, before: timing.Seconds, n_tiles: int, started: float, stages: timing.Seconds
+) -> Profile:
+    wall_s = time.perf_counter() - started
+    device = {name: s - before.get(name, 0.0) for name, s in engine.device_seconds().items()}
+    worker_s = wall_s * engine.n_workers
+    return Profile(n_tiles, wall_s, worker_s, stages, device, set(engine.notes()))
 
 
 def _run(

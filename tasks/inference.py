@@ -16,6 +16,7 @@ from distributed import get_worker
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from somaflow.engine import Profile
 from somaflow.errors import InferenceError, WorkerLimitError
 from somaflow.inference import infer_shard, try_tile
 from somaflow.ledger import read_plan
@@ -58,6 +59,7 @@ class ShardDone:
     n_quarantined: int
     seconds: float
     worker: str
+    profile: Profile
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def _infer(
     work: Work, shard: int, set_aside: dict[str, str], needed_s: float
 ) -> ShardDone | _Stopped:
     """On a worker: commits the shard, or stops before the worker's time is over."""
-    started, begun = time.monotonic(), False
+    started, begun, profile = time.monotonic(), False, Profile()
 
     def check() -> None:
         nonlocal begun
@@ -201,6 +203,7 @@ def _infer(
             retry_quarantined=work.retry_quarantined,
             set_aside=set_aside,
             before_tile=check,
+            profile=profile,
         )
     except _TimeIsOver:
         _, lifetime_s = time_left() or (0.0, 0.0)
@@ -213,6 +216,7 @@ def _infer(
         n_quarantined=len(record.quarantined),
         seconds=time.monotonic() - started,
         worker=str(get_worker().name),
+        profile=profile,
     )
 
 

@@ -22,13 +22,19 @@ from multiprocessing import Pipe
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from somaflow.engine.jobs import Job
-from somaflow.engine.slots import Slot
+from somaflow.engine.profile import DEVICE_NET, DEVICE_OBJECTS
+from somaflow.engine.slots import Slot, Views
 from somaflow.engine.work import TileDone, set_aside
 from somaflow.errors import InferenceError, SomaflowError
 from somaflow.recipes import Recipe
 from somaflow.segmenter import THRESHOLD
+from somaflow.segmenter.device import pin_memory, unpin_memory
 from somaflow.segmenter.pooled import NetTimes, PooledNet, Request
+from somaflow.timing import Seconds
 
 _ATTEMPTS = 2
 _GRACE_S = 30.0
@@ -119,6 +125,20 @@ class Engine:
         """What the shared nets did so far."""
         return [pooled.times for pooled in self._pooled.values()]
 
+    def device_seconds(self) -> Seconds:
+        """What the shared nets did so far."""
+        times = self.times()
+        if not times:
+            return {}
+        return {
+            DEVICE_NET: sum(one.net_s for one in times),
+            DEVICE_OBJECTS: sum(one.objects_s for one in times),
+        }
+
+    def notes(self) -> list[str]:
+        """What slows the nets down: a batch that was halved, no compiler."""
+        return [note for one in self.times() for note in one.notes]
+
     def pids(self) -> list[int]:
         """Ids of the worker processes that are alive."""
         return [pid for attendant in self._attendants if (pid := attendant.pid) is not None]
@@ -181,6 +201,7 @@ class _Attendant(threading.Thread):
         self._engine = engine
         self._process: subprocess.Popen[bytes] | None = None
         self._is_killed = False
+        self._pinned: NDArray[np.uint8] | None = None
         self._idle = threading.Event()  # no request of this worker is with a net
         self._idle.set()
         self.start()
@@ -255,15 +276,27 @@ class _Attendant(threading.Thread):
 
         try:
             pooled = self._engine._pooled_net(recipe)
-            was = self._slot.size
-            views = self._slot.open(*shape)
-            if self._slot.size != was:
-                pooled.pin(self._slot.whole())
+            views = self._open_slot(shape, pinned=pooled.device == "cuda")
         except (SomaflowError, OSError) as error:
             answer(error)
             return
         self._idle.clear()
         pooled.submit(Request(views.planes, views.found, recipe.cellprob_threshold, answer))
+
+    def _open_slot(self, shape: tuple[int, int], pinned: bool) -> Views:
+        """Arrays in the slot for a tile of that shape, in memory that a GPU copies by itself."""
+        if self._slot.fits(*shape):
+            return self._slot.open(*shape)
+        self._unpin()  # growing moves it
+        views = self._slot.open(*shape)
+        if pinned and pin_memory(self._slot.whole()):
+            self._pinned = self._slot.whole()
+        return views
+
+    def _unpin(self) -> None:
+        if self._pinned is not None:
+            unpin_memory(self._pinned)
+            self._pinned = None
 
     def _start_worker(self) -> None:
         self._slot = Slot()
@@ -284,4 +317,5 @@ class _Attendant(threading.Thread):
         self._pipe.close()
         assert self._process is not None
         self._process.wait()
+        self._unpin()
         self._slot.close()

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from somaflow.engine.work import Row, TileDone
 from somaflow.recipes import Recipe
+from somaflow.timing import Seconds
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,16 @@ class RunsJobs(Protocol):
             ModelError: if the model is not what the recipe asks for.
             DeviceError: if the device is not there.
         """
+
+    @property
+    def n_workers(self) -> int:
+        """Processes that do tiles at the same time."""
+
+    def device_seconds(self) -> Seconds:
+        """What a shared net did so far, by `profile.DEVICE_NET` and the like; else nothing."""
+
+    def notes(self) -> list[str]:
+        """What slows the engine down, in words."""
 
     def run(self, jobs: Iterable[Job]) -> Iterator[TileDone]:
         """The result of each job, in order; takes jobs as results are taken."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from somaflow.engine.jobs import Job
 from somaflow.engine.work import TileDone, segment_tile
 from somaflow.recipes import Recipe, Segments
+from somaflow.timing import Seconds
 
 
 class SerialEngine:
@@ -21,6 +22,19 @@ class SerialEngine:
     def prepare(self, recipe: Recipe) -> str:
         """Loads what segments with one set; says on which device it runs."""
         return self._load(recipe).device
+
+    @property
+    def n_workers(self) -> int:
+        """This process."""
+        return 1
+
+    def device_seconds(self) -> Seconds:
+        """Nothing is shared."""
+        return {}
+
+    def notes(self) -> list[str]:
+        """Nothing slows it down."""
+        return []
 
     def run(self, jobs: Iterable[Job]) -> Iterator[TileDone]:
         """The result of each job, in order."""

@@ -46,17 +46,26 @@ def limit_threads(n_threads: int) -> None:
     torch.set_num_threads(n_threads)
 
 
-def pin_memory(memory: NDArray[np.uint8]) -> None:
+def pin_memory(memory: NDArray[np.uint8]) -> bool:
     """Keeps memory of this process in place for CUDA, so that copies need no detour and no wait.
 
-    A device that refuses copies all the same, only slower; the log says so. Memory that is unmapped
-    is released by itself.
+    It must be released with `unpin_memory` before it is unmapped: CUDA would go on taking whatever
+    is mapped there next for pinned. A device that refuses copies all the same, only slower; the
+    log says so.
     """
     import torch
 
     code = torch.cuda.cudart().cudaHostRegister(memory.ctypes.data, memory.nbytes, 0)
     if int(code) != 0:
-        _LOGGER.warning("CUDA does not pin %d MB (error %s)", memory.nbytes >> 20, code)
+        _LOGGER.warning("CUDA does not pin %d MB (error %d)", memory.nbytes >> 20, int(code))
+    return int(code) == 0
+
+
+def unpin_memory(memory: NDArray[np.uint8]) -> None:
+    """Releases what `pin_memory` pinned."""
+    import torch
+
+    torch.cuda.cudart().cudaHostUnregister(memory.ctypes.data)
 
 
 def _probe_cuda() -> str | None:

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from somaflow.errors import DeviceError, SomaflowError
 from somaflow.segmenter.crops import CROP_PX, Crops, plan_crops
-from somaflow.segmenter.device import pin_memory
 from somaflow.segmenter.dynamics import find_objects
 
 _LOGGER = logging.getLogger(__name__)
@@ -90,6 +89,8 @@ class PooledNet:
         self._finished: queue.SimpleQueue[tuple[_Tile, Any] | None] = queue.SimpleQueue()
         self._waiting: deque[tuple[_Tile, int]] = deque()
         self._ahead: deque[tuple[Any, Any]] = deque()
+        # Held by whoever must have the device for itself, and for each batch.
+        self._room = threading.Lock()
         self._weights: dict[tuple[int, int], Any] = {}
         self._threads = [
             threading.Thread(target=self._feed_net, name="net", daemon=True),
@@ -106,11 +107,6 @@ class PooledNet:
     def submit(self, request: Request) -> None:
         """Takes a tile; its planes must stay until `request.done` is called."""
         self._requests.put(request)
-
-    def pin(self, memory: NDArray[np.uint8]) -> None:
-        """Lets the device copy from and to this memory by itself, while the host goes on."""
-        if self._is_cuda:
-            pin_memory(memory)
 
     def close(self) -> None:
         """Finishes what was submitted, then ends both threads."""
@@ -154,10 +150,23 @@ class PooledNet:
             if request is None:
                 return False
             try:
-                self._begin_tile(request)
+                self._with_room(self._begin_tile, request)
             except Exception as error:  # noqa: BLE001 - whatever it is, someone waits for it
                 request.done(_as_told(error))
         return True
+
+    def _with_room(self, do: Callable[[Any], None], what: Any) -> None:
+        """Does it; if the device is full, once more while no batch is on it."""
+        import torch
+
+        try:
+            do(what)
+        except torch.OutOfMemoryError:
+            with self._room:
+                if self._is_cuda:
+                    torch.cuda.synchronize(self._device)
+                    torch.cuda.empty_cache()
+                do(what)
 
     def _begin_tile(self, request: Request) -> None:
         import torch
@@ -180,7 +189,8 @@ class PooledNet:
         if not taken:
             return
         try:
-            self._launch(taken)
+            with self._room:
+                self._launch(taken)
         except torch.OutOfMemoryError as error:
             self._waiting.extendleft(reversed(taken))
             self._halve(error)
@@ -257,7 +267,7 @@ class PooledNet:
                     if stream is not None:
                         ready.synchronize()
                         started = time.perf_counter()
-                    self._finish_tile(tile)
+                    self._with_room(self._finish_tile, tile)
                     if stream is not None:
                         stream.synchronize()
                 except Exception as error:  # noqa: BLE001 - whatever it is, someone waits for it

@@ -112,6 +112,7 @@ def measure(n_tiles: int, n_theirs: int, n_workers: int, batch_size: int) -> dic
                     labels = call()
                     times[name].append((time.perf_counter() - started) / n_theirs)
                     theirs = labels if name == "loop" else theirs
+            gpu_mb = torch.cuda.max_memory_allocated() / 2**20
             net_s = (engine.times()[0].net_s - before) / (3 * n_tiles)
             _, again = seconds_a_tile(engine, rows[: 2 * n_workers])
             seconds: timing.Seconds = {}
@@ -134,6 +135,7 @@ def measure(n_tiles: int, n_theirs: int, n_workers: int, batch_size: int) -> dic
         "net_alone_s": ceiling_s,
         "share_of_ceiling": ceiling_s / medians["ours"],
         "net_busy_s": net_s,
+        "gpu_mb": gpu_mb,
         "minutes_for_14749_tiles": STUDY_TILES * medians["ours"] / 60,
         "worker_ms_a_tile": {name: 1000 * s / n_tiles for name, s in seconds.items()},
         "ap90": average_precision(theirs, done),

@@ -17,6 +17,7 @@ from somaflow.errors import DeviceError, InferenceError, ModelError
 from somaflow.labelstore import decode_labels
 from somaflow.recipes import Gate, Recipe
 from somaflow.segmenter import limit_threads, load_segmenter
+from somaflow.segmenter.pooled import PooledNet
 from tests.conftest import REPOSITORY
 from tests.engine.tiles import draw_tiles, evaluate, write_tile
 from tests.small_sam import save_small_cpsam
@@ -277,3 +278,34 @@ def test_device_that_fails_fails_the_run(rows, tiny):
     lost = Lost()
     with Engine(2, lambda _: (lost, "")) as engine, pytest.raises(DeviceError, match="unspecified"):
         list(engine.run([Job(rows["usual"], Recipe())]))
+
+
+def test_pinned_memory_is_released_before_it_is_unmapped(rows, tiny, monkeypatch):
+    """CUDA would take what is mapped there next for pinned, and every copy would fail.
+
+    The GPU is pretended: a pin is refused, as CUDA does, where it overlaps one that was left.
+    """
+    pinned, history = {}, []
+
+    def pin(memory):
+        place = memory.ctypes.data, memory.nbytes
+        assert not any(
+            start < place[0] + place[1] and place[0] < start + size
+            for start, size in pinned.items()
+        )
+        pinned[place[0]] = place[1]
+        history.append(place)
+        return True
+
+    monkeypatch.setattr(engine_module, "pin_memory", pin)
+    monkeypatch.setattr(
+        engine_module, "unpin_memory", lambda memory: pinned.pop(memory.ctypes.data)
+    )
+    monkeypatch.setattr(PooledNet, "device", "cuda")
+    with Engine(1, lambda _: (net_of(tiny), ""), batch_size=8) as engine:
+        growing = [rows["small"], rows["usual"], rows["dense"]]
+        list(engine.run([Job(row, Recipe()) for row in growing]))
+        os.kill(engine.pids()[0], signal.SIGKILL)
+        list(engine.run([Job(rows["usual"], Recipe())]))
+        assert 1 == len(pinned)
+    assert (4, {}) == (len(history), pinned)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from somaflow.engine import Profile
 from somaflow.errors import InferenceError, WorkerLimitError
 from somaflow.inference import plan_inference
 from somaflow.paths import RunPaths
@@ -25,7 +26,7 @@ from tasks.inference import (
 from tasks.workers import WorkersDied
 from tests.inference.study_files import write_tiles
 
-DONE = ShardDone(n_tiles=4, n_cells=9, n_quarantined=0, seconds=3.0, worker="w")
+DONE = ShardDone(n_tiles=4, n_cells=9, n_quarantined=0, seconds=3.0, worker="w", profile=Profile())
 
 
 class FakeWorkers:
