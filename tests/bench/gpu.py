@@ -13,11 +13,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from datetime import date
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 
 from somaflow import timing
 from somaflow.engine import Engine, Job, TileDone
@@ -25,12 +25,12 @@ from somaflow.evaluation import count_matches
 from somaflow.files import write_text
 from somaflow.labelstore import decode_labels
 from somaflow.recipes import Recipe
-from somaflow.segmenter import prepare_input
 from somaflow.segmenter.crops import plan_crops
 from somaflow.segmenter.upstream import wrap_in_cellpose
 from somaflow.synthetic.nuclei import draw_nuclei
 from tests.bench.machine import describe_machine
 from tests.bench.standin import build_standin
+from tests.bench.tiles import eval_stack, read, write_rows
 
 SHAPE = 1040, 1388
 STUDY_TILES = 14_749
@@ -41,40 +41,14 @@ def write_tiles(folder: Path, n_tiles: int, n_drawn: int) -> list[dict[str, Any]
     """Rows of so many tiles, drawn ones and their mirror images in turn."""
     rng = np.random.default_rng(11)
     drawn = [draw_nuclei(rng, SHAPE)[0] for _ in range(min(n_drawn, n_tiles))]
-    rows = []
-    for number in range(n_tiles):
-        tile = drawn[number % len(drawn)]
-        if number // len(drawn) % 2:
-            tile = tile[:, ::-1]
-        paths = [folder / f"{number}-{name}.tif" for name in ("dapi", "marker")]
-        for path, plane in zip(paths, tile, strict=True):
-            tifffile.imwrite(path, plane)
-        rows.append(
-            {
-                **dict(zip(("dapi_path", "marker_path"), map(str, paths), strict=True)),
-                **dict(zip(("height_px", "width_px"), SHAPE, strict=True)),
-                **{"tile_id": str(number), "donor": "d", "marker": "NeuN", "region": "r"},
-            }
-        )
-    return rows
-
-
-def read(row: dict[str, Any]) -> np.ndarray:
-    """The tile as eval takes it."""
-    planes = [tifffile.imread(row[name]) for name in ("dapi_path", "marker_path")]
-    return prepare_input(np.stack(planes))
+    turned = [tile[:, ::-1] for tile in drawn]
+    return write_rows(folder, list(islice(cycle(drawn + turned), n_tiles)))
 
 
 def eval_loop(model: Any, rows: list[dict[str, Any]], batch_size: int) -> Iterator[np.ndarray]:
     """Tile by tile, as most scripts do."""
     for row in rows:
         yield model.eval(read(row), channel_axis=0, batch_size=batch_size)[0]
-
-
-def eval_stack(model: Any, rows: list[dict[str, Any]], batch_size: int) -> list[np.ndarray]:
-    """All tiles as one array; normalised one by one."""
-    stack = np.stack([read(row) for row in rows])
-    return list(model.eval(stack, channel_axis=1, batch_size=batch_size)[0])
 
 
 def seconds_a_tile(engine: Engine, rows: list[dict[str, Any]]) -> tuple[float, list[TileDone]]:

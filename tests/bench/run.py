@@ -14,6 +14,7 @@ from pathlib import Path
 from somaflow.files import write_text
 from tests.bench.counting import bench_count_matches
 from tests.bench.donors import bench_associate, bench_associate_partial, bench_spearman_bootstrap
+from tests.bench.engine import bench_engine_in_domain, bench_engine_out_of_domain
 from tests.bench.features import bench_measure_cells
 from tests.bench.gates import bench_gate_grid
 from tests.bench.machine import describe_machine
@@ -22,11 +23,15 @@ from tests.bench.sweep import bench_segment_tile, bench_threshold_sweep
 from tests.bench.training import bench_train_epoch
 from tests.bench.workers import bench_worker_memory
 
-BENCHES: dict[str, Callable[[], dict[str, object]]] = {
+Row = dict[str, object]
+
+BENCHES: dict[str, Callable[[], Row | list[Row]]] = {
     "associate": bench_associate,
     "associate_partial": bench_associate_partial,
     "count_matches": bench_count_matches,
     "encode_shard": bench_encode_shard,
+    "engine_in_domain": bench_engine_in_domain,
+    "engine_out_of_domain": bench_engine_out_of_domain,
     "gate_grid": bench_gate_grid,
     "measure_cells": bench_measure_cells,
     "segment_tile": bench_segment_tile,
@@ -37,18 +42,20 @@ BENCHES: dict[str, Callable[[], dict[str, object]]] = {
 }
 
 
-def run_benches(names: list[str], out: Path) -> list[dict[str, object]]:
+def run_benches(names: list[str], out: Path) -> list[Row]:
     """Runs the named comparisons one after the other and writes the rows to `out` as JSON."""
     _use_one_thread()
     machine = describe_machine()
-    rows = []
+    rows: list[Row] = []
     for name in names:
-        row = BENCHES[name]() | {"machine": machine}
-        print(
-            f"{row['name']}: ours {row['ours_s']:.4g} s, theirs {row['theirs_s']:.4g} s, "
-            f"ratio {row['ratio']:.3g}, equal {row['equal']}"
-        )
-        rows.append(row)
+        found = BENCHES[name]()
+        for row in found if isinstance(found, list) else [found]:
+            print(
+                f"{row['name']}: ours {row['ours_s']:.4g} s, theirs {row['theirs_s']:.4g} s, "
+                f"ratio {row['ratio']:.3g}, equal {row['equal']}",
+                flush=True,
+            )
+            rows.append(row | {"machine": machine})
     write_text(out, json.dumps(rows, indent=2) + "\n")
     return rows
 
