@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from somaflow.recipes import Recipe
+from somaflow.segmenter.dynamics import find_objects, number_objects
 from somaflow.segmenter.holes import fill_and_clean
 
 if TYPE_CHECKING:
     from somaflow.segmenter.flow_errors import FlowErrors
 
-# Cellpose 4.2.1.1: steps along the flows of images that are not rescaled (models.py), and above
-# how many padded pixels it measures flow errors in float32 instead of float64 (dynamics.py).
-_N_STEPS = 200
+# Cellpose 4.2.1.1 (dynamics.py): above how many padded pixels it measures flow errors in float32
+# instead of float64.
 _FLOAT32_PX = 40_000_000
 
 
@@ -156,15 +156,11 @@ def find_candidates(
         device: the torch device that follows the flows; the CPU if not given.
     """
     import torch
-    from cellpose import dynamics
 
-    labels = dynamics.compute_masks(
-        prediction.flows,
-        prediction.cellprob,
-        niter=_N_STEPS,
-        # A Python float: numpy's would turn the comparison with float32 logits into float64.
-        cellprob_threshold=float(cellprob_threshold),
-        flow_threshold=0,  # no check
-        device=device or torch.device("cpu"),
+    flows, cellprob = (
+        torch.from_numpy(array).to(device or "cpu")
+        for array in (prediction.flows, prediction.cellprob)
     )
-    return Candidates(labels, prediction.flows)
+    # A Python float: numpy's would turn the comparison with float32 logits into float64.
+    found = find_objects(flows, cellprob, float(cellprob_threshold)).cpu().numpy()
+    return Candidates(number_objects(found), prediction.flows)

@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 N_STEPS = 200
 """Steps along the flows of images that are not rescaled (models.py)."""
-# dynamics.get_masks_torch: pixels of padding, ends a seed needs, ends a pixel of an object needs,
-# pixels from a seed to the edge of its window, and the share of a tile no object may exceed.
-_PADDING_PX, _SEED_ENDS, _MEMBER_ENDS, _REACH_PX, _LARGEST_FRACTION = 20, 10, 2, 5, 0.4
+_ROUND = 12
+"""Steps in which circles of 1, 2, 3, 4, 6 and 12 steps close."""
+# dynamics.get_masks_torch: pixels of padding; ends a seed has more than, and how far around no
+# pixel has more of them; ends a pixel of an object has more than, and how far from its seed it may
+# lie; the share of a tile no object may exceed.
+_PADDING_PX, _LARGEST_FRACTION = 20, 0.4
+_SEED_ENDS, _SEED_REACH_PX, _MEMBER_ENDS, _REACH_PX = 10, 2, 2, 5
 
 
 def find_objects(
@@ -52,30 +56,51 @@ def _follow_flows(flows: "torch.Tensor", pixels: "torch.Tensor") -> "torch.Tenso
     image = torch.stack([flows[1] * (2.0 / (width - 1)), flows[0] * (2.0 / (height - 1))])[None]
     start = torch.stack([pixels % width, pixels // width], dim=1).float()
     places = ((start / last) * 2 - 1)[None, None]
-    for _ in range(N_STEPS):
-        step = torch.grid_sampler_2d(image, places, 0, 0, False)
-        # (1, 2, 1, N) to (1, 1, N, 2)
-        places += step.permute(0, 2, 3, 1)
-        places.clamp_(-1.0, 1.0)
-    ends = (places[0, 0] + 1) * 0.5 * last
-    return ends.flip(1).T.int()
+    ends, moving = torch.empty_like(places[0, 0]), torch.arange(len(pixels), device=flows.device)
+    n_left = N_STEPS
+    while n_left and len(moving):
+        n_steps = _count_steps(n_left, flows.device)
+        before = places.clone()
+        for _ in range(n_steps):
+            step = torch.grid_sampler_2d(image, places, 0, 0, False)
+            # (1, 2, 1, N) to (1, 1, N, 2)
+            places += step.permute(0, 2, 3, 1)
+            places.clamp_(-1.0, 1.0)
+        n_left -= n_steps
+        returned = (places == before).all(dim=-1)[0, 0]
+        if not n_left or n_steps < _ROUND:
+            returned.fill_(not n_left)
+        ends[moving[returned]] = places[0, 0, returned]
+        moving, places = moving[~returned], places[:, :, ~returned]
+    return ((ends + 1) * 0.5 * last).flip(1).T.int()
+
+
+def _count_steps(n_left: int, device: "torch.device") -> int:
+    """Steps until the next look at which pixels still have to be followed.
+
+    A pixel that is where it was a round ago, to the last bit, goes in circles, and where the
+    circle's length divides a round, it will be there again at the end: rounds are counted from the
+    last step. Most pixels are in the middle of their cell by then, and circle in its last bits. On
+    a GPU steps cost no time, but looking does.
+    """
+    if device.type != "cpu":
+        return n_left
+    return n_left % _ROUND or _ROUND
 
 
 def _gather_ends(ends: "torch.Tensor", height: int, width: int) -> "torch.Tensor":
     """(N,) int32: the object to which each end (2, N) belongs, 0 for none."""
     import torch
-    from torch.nn import functional
 
     rows = ends[0].clamp(-_PADDING_PX, height - 1) + _PADDING_PX
     columns = ends[1].clamp(-_PADDING_PX, width - 1) + _PADDING_PX
     shape = height + 2 * _PADDING_PX, width + 2 * _PADDING_PX
     flat = rows.long() * shape[1] + columns
     counts = torch.bincount(flat, minlength=shape[0] * shape[1]).int()
-    # Counts fit float32: tiles have fewer than 2**24 pixels at one place.
-    heights = counts.view(1, 1, *shape).float()
-    peaks = functional.max_pool2d(heights, 5, stride=1, padding=2)
-    is_seed = ((heights == peaks) & (heights > _SEED_ENDS)).flatten()
-    seeds = is_seed.nonzero()[:, 0]
+    # A seed has more ends than it needs, and no pixel around it has more.
+    crowded = (counts > _SEED_ENDS).nonzero()[:, 0]
+    around = counts[crowded[:, None] + _window_offsets(_SEED_REACH_PX, shape[1], counts.device)]
+    seeds = crowded[around.amax(dim=1) == counts[crowded]] if len(crowded) else crowded
     if not len(seeds):
         return torch.zeros_like(rows)
     # Where windows overlap the seed with most ends wins; in one order on every device.
@@ -83,7 +108,7 @@ def _gather_ends(ends: "torch.Tensor", height: int, width: int) -> "torch.Tensor
     members = _grow_seeds(counts, seeds, shape[1])
     objects = torch.zeros_like(counts)
     number, place = members.nonzero(as_tuple=True)
-    offsets = _window_offsets(shape[1], counts.device)
+    offsets = _window_offsets(_REACH_PX, shape[1], counts.device)
     objects.scatter_reduce_(
         0, seeds[number] + offsets[place], (number + 1).int(), reduce="amax", include_self=True
     )
@@ -96,7 +121,8 @@ def _grow_seeds(counts: "torch.Tensor", seeds: "torch.Tensor", stride: int) -> "
     from torch.nn import functional
 
     side = 2 * _REACH_PX + 1
-    used = counts[seeds[:, None] + _window_offsets(stride, counts.device)] > _MEMBER_ENDS
+    offsets = _window_offsets(_REACH_PX, stride, counts.device)
+    used = counts[seeds[:, None] + offsets] > _MEMBER_ENDS
     used = used.view(-1, 1, side, side).float()
     reached = torch.zeros_like(used)
     reached[:, :, _REACH_PX, _REACH_PX] = 1
@@ -105,10 +131,11 @@ def _grow_seeds(counts: "torch.Tensor", seeds: "torch.Tensor", stride: int) -> "
     return reached.flatten(1) > 0
 
 
-def _window_offsets(stride: int, device: "torch.device") -> "torch.Tensor":
+def _window_offsets(reach_px: int, stride: int, device: "torch.device") -> "torch.Tensor":
+    """Flat numbers of a window's pixels, from its middle, in an image of rows of `stride`."""
     import torch
 
-    reach = torch.arange(-_REACH_PX, _REACH_PX + 1, device=device)
+    reach = torch.arange(-reach_px, reach_px + 1, device=device)
     return (reach[:, None] * stride + reach[None, :]).flatten()
 
 
