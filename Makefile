@@ -15,7 +15,7 @@ ROUNDS := 12
 # Of `make serve`, for example SERVE="--port 4300 --password".
 SERVE :=
 
-.PHONY: demo serve serve-stop test test-long test-fast check bench scale calibration chaos slurm-up slurm-down format constraints clean
+.PHONY: demo serve serve-stop test test-long test-fast check bench bench-check bench-gpu scale calibration chaos slurm-up slurm-down format constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/somaflow demo demo
@@ -47,6 +47,14 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench.run --out bench.json
+
+# A part of it, in two minutes: fails if somaflow has become slow beside what people use. Ratios alone, with wide margins.
+bench-check: $(INSTALLED)
+	$(BIN)/python -m tests.bench.run --check --out bench.json
+
+# The inference engine on a GPU against Cellpose's eval; checks that the cells are the same. Three minutes.
+bench-gpu: $(INSTALLED)
+	$(BIN)/python -m tests.bench.gpu --out bench-gpu.json
 
 # 150, 1,500 and 14,749 tiles of full size, whole, with a stand-in for the net; 4 GB, half an hour.
 scale: $(INSTALLED)

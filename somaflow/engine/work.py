@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from somaflow import timing
+from somaflow.engine.memory import check_memory
 from somaflow.errors import DeviceError, ModelError, SomaflowError, TileError
 from somaflow.features import measure_cells
 from somaflow.labelstore import Labels, encode_labels
@@ -56,6 +57,8 @@ def segment_tile(row: Row, segmenter: Segments, recipe: Recipe, pixel_offset: in
     with timing.collect() as seconds:
         for _ in range(ATTEMPTS):
             try:
+                check_memory(int(row["height_px"]), int(row["width_px"]), row["tile_id"])
+                check_memory(int(row["height_px"]), int(row["width_px"]), row["tile_id"])
                 with timing.stage(timing.READ):
                     image = read_tile(row, pixel_offset=pixel_offset)
                 segmenter_failed = True

@@ -33,12 +33,12 @@ SHAPE = 1040, 1388
 _REPEATS = 3
 
 
-def bench_engine_in_domain(shape: tuple[int, int] = SHAPE, n_tiles: int = 8) -> list[dict]:
+def bench_engine_in_domain(shape: tuple[int, int] = SHAPE, n_tiles: int = 4) -> list[dict]:
     """Nuclei as `tiny` knows them."""
     return _compare("in_domain", shape, n_tiles)
 
 
-def bench_engine_out_of_domain(shape: tuple[int, int] = SHAPE, n_tiles: int = 4) -> list[dict]:
+def bench_engine_out_of_domain(shape: tuple[int, int] = SHAPE, n_tiles: int = 2) -> list[dict]:
     """Textures without cells, in which a net sees thousands of poor ones."""
     return _compare("out_of_domain", shape, n_tiles)
 

@@ -42,6 +42,17 @@ BENCHES: dict[str, Callable[[], Row | list[Row]]] = {
 }
 
 
+LEAST_RATIOS = {
+    "count_matches": 4.0,
+    "encode_shard": 1.0,
+    "gate_grid": 5.0,
+    "measure_cells": 20.0,
+    "segment_tile": 1.4,
+    "threshold_sweep": 1.6,
+}
+"""Less than half of what is usual: below it something was broken, not a machine busy."""
+
+
 def run_benches(names: list[str], out: Path) -> list[Row]:
     """Runs the named comparisons one after the other and writes the rows to `out` as JSON."""
     _use_one_thread()
@@ -71,11 +82,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="somaflow against what people use today")
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
     parser.add_argument("--only", choices=sorted(BENCHES), action="append")
+    parser.add_argument("--check", action="store_true", help="fail below the least ratios")
     arguments = parser.parse_args()
-    rows = run_benches(arguments.only or list(BENCHES), arguments.out)
+    names = list(LEAST_RATIOS) if arguments.check else list(BENCHES)
+    rows = run_benches(arguments.only or names, arguments.out)
     unequal = [str(row["name"]) for row in rows if not row["equal"]]
     if unequal:
         raise SystemExit(f"results must be equal to be compared, differ in: {', '.join(unequal)}")
+    if arguments.check and (slow := find_slow(rows)):
+        raise SystemExit("\n".join(slow))
+
+
+def find_slow(rows: list[Row]) -> list[str]:
+    """A line for each comparison that is below its least ratio."""
+    lines = []
+    for row in rows:
+        ratio, least = float(str(row["ratio"])), LEAST_RATIOS.get(str(row["name"]), 0.0)
+        if ratio < least:
+            lines.append(
+                f"{row['name']} must be {least:g} times as fast as {row['theirs']}, was "
+                f"{ratio:.3g} times; something made it slower"
+            )
+    return lines
 
 
 if __name__ == "__main__":

@@ -47,3 +47,16 @@ def test_jitter_labels_is_a_middling_prediction() -> None:
 
     counts = count_matches(reference, jitter_labels(reference))
     assert min(counts.tp, counts.fp, counts.fn) > 10
+
+
+def test_comparison_that_has_become_slow_is_named() -> None:
+    """Below its least ratio it fails, at it or without one it does not."""
+    row = {"name": "measure_cells", "ratio": 19.9, "theirs": "regionprops_table"}
+
+    (line,) = run.find_slow([row, {**row, "ratio": 20.0}, {**row, "name": "worker_memory"}])
+    assert line.startswith("measure_cells must be 20 times as fast as regionprops_table, was 19.9")
+
+
+def test_every_checked_comparison_exists() -> None:
+    """None is left unchecked because it was renamed."""
+    assert set(run.LEAST_RATIOS) <= set(run.BENCHES)
