@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-READ, NORMALISE, NET, DYNAMICS, CHECK, FEATURES, WRITE = (
-    *("read", "normalise", "net", "dynamics", "check", "features", "write"),
-)
+STAGES = ("read", "normalise", "net", "dynamics", "check", "features", "write")
+READ, NORMALISE, NET, DYNAMICS, CHECK, FEATURES, WRITE = STAGES
 """The stages of a tile, in order; `check` is flow errors, holes, sizes and the gate."""
 
 Seconds = dict[str, float]

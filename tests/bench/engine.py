@@ -30,7 +30,7 @@ from tests.bench.tiles import eval_stack, read, write_rows
 
 Kind = Literal["in_domain", "out_of_domain"]
 SHAPE = 1040, 1388
-_REPEATS = 3
+_REPEATS, _FULL_SCALE = 3, 4095  # of a 12-bit camera
 
 
 def bench_engine_in_domain(shape: tuple[int, int] = SHAPE, n_tiles: int = 4) -> list[dict]:
@@ -46,7 +46,7 @@ def bench_engine_out_of_domain(shape: tuple[int, int] = SHAPE, n_tiles: int = 2)
 def draw_tile(rng: np.random.Generator, kind: Kind, shape: tuple[int, int]) -> np.ndarray:
     """(2, Y, X) uint16."""
     if kind == "in_domain":
-        return draw_nuclei(rng, shape)[0]
+        return (draw_nuclei(rng, shape)[0] * _FULL_SCALE).astype(np.uint16)
     fine = ndimage.gaussian_filter(rng.normal(size=(2, *shape)), (0, 4, 4))
     return (10_000 + 4_000 * fine / fine.std()).clip(0, 65_535).astype(np.uint16)
 
@@ -119,7 +119,7 @@ def _run_cli(rows: list[dict[str, Any]], folder: Path) -> list[np.ndarray]:
     for number, row in enumerate(rows):
         tifffile.imwrite(images / f"{number:04d}.tif", read(row))
     command = [sys.executable, "-m", "tests.bench.cellpose_cli", "--dir", str(images)]
-    command += ["--pretrained_model", str(find_weights("tiny")), "--channel_axis", "0"]
+    command += ["--pretrained_model", str(find_weights("tiny"))]
     command += ["--save_tif", "--no_npy"]
     subprocess.run(command, check=True, capture_output=True)
     return [tifffile.imread(images / f"{number:04d}_cp_masks.tif") for number in range(len(rows))]

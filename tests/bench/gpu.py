@@ -34,13 +34,16 @@ from tests.bench.tiles import eval_stack, read, write_rows
 
 SHAPE = 1040, 1388
 STUDY_TILES = 14_749
-_LEAST_AP = 0.999
+_LEAST_AP, _FULL_SCALE = 0.999, 4095  # of a 12-bit camera
 
 
 def write_tiles(folder: Path, n_tiles: int, n_drawn: int) -> list[dict[str, Any]]:
     """Rows of so many tiles, drawn ones and their mirror images in turn."""
     rng = np.random.default_rng(11)
-    drawn = [draw_nuclei(rng, SHAPE)[0] for _ in range(min(n_drawn, n_tiles))]
+    drawn = [
+        (draw_nuclei(rng, SHAPE)[0] * _FULL_SCALE).astype(np.uint16)
+        for _ in range(min(n_drawn, n_tiles))
+    ]
     turned = [tile[:, ::-1] for tile in drawn]
     return write_rows(folder, list(islice(cycle(drawn + turned), n_tiles)))
 

@@ -32,7 +32,10 @@ def test_killed_flow_resumes_to_the_same_bytes(
     study.write_text(study.read_text().replace("shard_tiles: 8", "shard_tiles: 2"))
     output = study.parent / "output"
     assert somaflow("run", "e0-prepare", study).returncode == 0
-    assert somaflow("run", "e5-inference", study).returncode == 0
+    done = somaflow("run", "e5-inference", study, "--profile")
+    assert done.returncode == 0
+    assert "ms_a_tile" in done.stdout
+    assert "of the time of all workers." in done.stdout
     undisturbed = results(output)
     for part in RESULTS:
         shutil.rmtree(output / part)
