@@ -197,7 +197,7 @@ def _infer(
             work.key,
             shard,
             work.recipe,
-            engine=worker_engine(work.device),
+            engine=worker_engine(work.recipe, work.device),
             shard_tiles=work.shard_tiles,
             pixel_offset=work.pixel_offset,
             retry_quarantined=work.retry_quarantined,
@@ -222,5 +222,5 @@ def _infer(
 
 def _try(work: Work, tile_id: str) -> None:
     """On a worker: segments one tile, whatever becomes of it."""
-    engine = worker_engine(work.device)
+    engine = worker_engine(work.recipe, work.device)
     try_tile(RunPaths(work.output), work.key, tile_id, work.recipe, engine, work.pixel_offset)

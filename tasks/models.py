@@ -36,16 +36,26 @@ def segmenter_loader(device: Device) -> Callable[[Recipe], Segments]:
     return load
 
 
-@lru_cache(maxsize=1)
-def worker_engine(device: Device) -> RunsJobs:
+def worker_engine(recipe: Recipe, device: Device) -> RunsJobs:
     """What segments many tiles in this worker; a second call returns the same object.
 
     A worker with a GPU keeps it busy from as many processes as it has cores. One on a CPU does a
     tile at a time: its neighbours do the same.
     """
-    if device == "cpu" or choose_device(device) == "cpu":
-        return SerialEngine(segmenter_loader("cpu"))
+    models = {one.model for one in (recipe, *recipe.per_marker.values())}
+    # To look for a GPU takes torch, which a worker without a net has no use for.
+    if device == "cpu" or models == {THRESHOLD} or choose_device(device) == "cpu":
+        return _serial_engine()
+    return _gpu_engine()
 
+
+@lru_cache(maxsize=1)
+def _serial_engine() -> SerialEngine:
+    return SerialEngine(segmenter_loader("cpu"))
+
+
+@lru_cache(maxsize=1)
+def _gpu_engine() -> Engine:
     def load(recipe: Recipe) -> tuple[Any, str]:
         return make_fast(load_net(recipe.model, "cuda", recipe.model_sha256)[0])
 
