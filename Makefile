@@ -48,7 +48,7 @@ check: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench.run --out bench.json
 
-# A part of it, in two minutes: fails if somaflow has become slow beside what people use. Ratios alone, with wide margins.
+# Five of them, in two minutes: fails if somaflow has become slow beside what people use. Ratios alone, with wide margins.
 bench-check: $(INSTALLED)
 	$(BIN)/python -m tests.bench.run --check --out bench.json
 

@@ -44,7 +44,6 @@ BENCHES: dict[str, Callable[[], Row | list[Row]]] = {
 
 LEAST_RATIOS = {
     "count_matches": 4.0,
-    "encode_shard": 1.0,
     "gate_grid": 5.0,
     "measure_cells": 20.0,
     "segment_tile": 1.4,
