@@ -209,7 +209,8 @@ class _Attendant(threading.Thread):
     def run(self) -> None:
         """Takes jobs until there are no more."""
         # Here, not in the thread that makes the engine: a worker ends with the thread that made it.
-        self._start_worker()
+        with suppress(InferenceError):  # the first job tries again, and its owner is told
+            self._start_worker()
         while (item := self._engine._jobs.get()) is not None:
             job, future = item
             if not future.set_running_or_notify_cancel():
@@ -218,7 +219,8 @@ class _Attendant(threading.Thread):
                 future.set_result(self._do(job))
             except Exception as error:  # noqa: BLE001 - it is raised where the result is taken
                 future.set_exception(error)
-        self._end_worker()
+        if self._process is not None:
+            self._end_worker()
 
     @property
     def pid(self) -> int | None:
@@ -229,12 +231,15 @@ class _Attendant(threading.Thread):
     def kill(self) -> None:
         """Ends the worker whatever it does, and this thread with it."""
         self._is_killed = True
-        if self.is_alive() and self._process is not None:
-            self._process.kill()
+        process = self._process
+        if self.is_alive() and process is not None:
+            process.kill()
         self.join()
 
     def _do(self, job: Job) -> TileDone:
         for _ in range(_ATTEMPTS):
+            if self._process is None:
+                self._start_worker()
             try:
                 return self._ask(job)
             except (EOFError, ConnectionError) as error:
@@ -243,10 +248,7 @@ class _Attendant(threading.Thread):
                         f"a tile must be done within {_GRACE_S:.0f} s of the end, "
                         f"{job.row['tile_id']} was not; its worker was killed"
                     ) from error
-                assert self._process is not None
-                code = self._process.wait()
-                self._end_worker()
-                self._start_worker()
+                code = self._end_worker()
         reason = f"its worker process died on it twice, the last time with exit code {code}"
         return set_aside(job.row, f"{reason} (-9: out of memory?)", segmenter_failed=True)
 
@@ -303,19 +305,28 @@ class _Attendant(threading.Thread):
         self._pipe, theirs = Pipe()
         descriptors = theirs.fileno(), self._slot.descriptor
         command = [sys.executable, "-m", "somaflow.engine.worker", *map(str, descriptors)]
-        self._process = subprocess.Popen(
-            command,
-            pass_fds=descriptors,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
-        )
-        theirs.close()
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+        try:
+            self._process = subprocess.Popen(command, pass_fds=descriptors, env=environment)
+        except OSError as error:
+            self._pipe.close()
+            self._slot.close()
+            raise InferenceError(
+                f"a worker process must start, it did not ({error}); give the job more memory, or "
+                "fewer cores"
+            ) from error
+        finally:
+            theirs.close()
 
-    def _end_worker(self) -> None:
+    def _end_worker(self) -> int:
+        """Ends the process, and says its exit code."""
         self._idle.wait()  # the net may still write into the slot
         with suppress(OSError):  # it is dead already
             self._pipe.send(None)
         self._pipe.close()
         assert self._process is not None
-        self._process.wait()
+        code = self._process.wait()
+        self._process = None
         self._unpin()
         self._slot.close()
+        return code

@@ -58,7 +58,6 @@ def segment_tile(row: Row, segmenter: Segments, recipe: Recipe, pixel_offset: in
         for _ in range(ATTEMPTS):
             try:
                 check_memory(int(row["height_px"]), int(row["width_px"]), row["tile_id"])
-                check_memory(int(row["height_px"]), int(row["width_px"]), row["tile_id"])
                 with timing.stage(timing.READ):
                     image = read_tile(row, pixel_offset=pixel_offset)
                 segmenter_failed = True

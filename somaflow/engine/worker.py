@@ -5,6 +5,7 @@ one that shares a device with others sends planes and gets flows and objects bac
 """
 
 import os
+import signal
 import sys
 from multiprocessing.connection import Connection
 from typing import Any
@@ -87,6 +88,8 @@ def serve(pipe: Connection, slot: Slot) -> None:
 def main() -> None:
     """``python -m somaflow.engine.worker PIPE SLOT``: descriptors that the parent left open."""
     die_with_parent()
+    # Ctrl-C reaches all processes of a terminal: the parent is asked, and ends the pipe.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe, slot = Connection(int(sys.argv[1])), Slot(int(sys.argv[2]))
     try:
         serve(pipe, slot)

