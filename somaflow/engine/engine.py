@@ -33,6 +33,7 @@ from somaflow.errors import InferenceError, SomaflowError
 from somaflow.recipes import Recipe
 from somaflow.segmenter import THRESHOLD
 from somaflow.segmenter.device import pin_memory, unpin_memory
+from somaflow.segmenter.fused import BATCH_SIZE
 from somaflow.segmenter.pooled import NetTimes, PooledNet, Request
 from somaflow.timing import Seconds
 
@@ -76,7 +77,7 @@ class Engine:
         self,
         n_workers: int,
         nets: Callable[[Recipe], tuple[Any, str]] | None = None,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
     ) -> None:
         """Starts the workers."""
         self._nets, self._batch_size = nets, batch_size
