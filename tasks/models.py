@@ -5,35 +5,23 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from somaflow.engine import Engine, RunsJobs, SerialEngine, count_cores
+from somaflow.errors import ModelError
 from somaflow.recipes import Recipe, Segments
 from somaflow.segmenter import (
     THRESHOLD,
     Segmenter,
-    ThresholdSegmenter,
     choose_device,
-    limit_threads,
+    load_for,
     load_net,
-    load_segmenter,
     make_fast,
 )
 
 Device = Literal["auto", "cuda", "cpu"]
 
 
-def worker_segmenter(recipe: Recipe, device: Device) -> Segmenter:
-    """The recipe's model on `device`; a second call in the same worker returns the same object."""
-    return _load(recipe.model, recipe.model_sha256, device)
-
-
 def segmenter_loader(device: Device) -> Callable[[Recipe], Segments]:
-    """What segments a recipe's tiles on one device: its net, or none for `threshold`."""
-
-    def load(recipe: Recipe) -> Segments:
-        if recipe.model == THRESHOLD:
-            return ThresholdSegmenter()
-        return worker_segmenter(recipe, device)
-
-    return load
+    """What segments a recipe's tiles on one device; loaded once in this process."""
+    return lambda recipe: _load(recipe.model, recipe.model_sha256, device)
 
 
 def worker_engine(recipe: Recipe, device: Device) -> RunsJobs:
@@ -63,12 +51,24 @@ def _gpu_engine() -> Engine:
 
 
 def net_loader(device: Device) -> Callable[[Recipe], Segmenter]:
-    """`worker_segmenter` for one device, for what asks the net itself."""
-    return lambda recipe: worker_segmenter(recipe, device)
+    """The same for what asks the net itself.
+
+    The loader raises a `ModelError` for a model without one.
+    """
+
+    def load(recipe: Recipe) -> Segmenter:
+        segmenter = _load(recipe.model, recipe.model_sha256, device)
+        if not isinstance(segmenter, Segmenter):
+            raise ModelError(
+                f"a model must have a net for this, {recipe.model} of recipe {recipe.name} has "
+                "none; choose another recipe"
+            )
+        return segmenter
+
+    return load
 
 
 # A hybrid has up to a net a marker; in bf16 four of Cellpose-SAM take 2.5 GB of a GPU.
 @lru_cache(maxsize=4)
-def _load(model: str, sha256: str | None, device: Device) -> Segmenter:
-    limit_threads(1)  # workers share the machine; more threads slow each other down
-    return load_segmenter(model, device=device, sha256=sha256)
+def _load(model: str, sha256: str | None, device: Device) -> Segments:
+    return load_for(Recipe(model=model, model_sha256=sha256), device)

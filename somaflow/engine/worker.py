@@ -19,6 +19,7 @@ from somaflow.engine.work import segment_tile
 from somaflow.errors import DeviceError, ModelError
 from somaflow.processes import die_with_parent
 from somaflow.recipes import Recipe, Segments
+from somaflow.segmenter import load_for
 
 
 class RemoteSegmenter:
@@ -53,15 +54,6 @@ class RemoteSegmenter:
             return candidates.select_gated(recipe, tile[1])
 
 
-def _local_segmenter(recipe: Recipe) -> Segments:
-    from somaflow.segmenter import THRESHOLD, ThresholdSegmenter, limit_threads, load_segmenter
-
-    if recipe.model == THRESHOLD:
-        return ThresholdSegmenter()
-    limit_threads(1)
-    return load_segmenter(recipe.model, "cpu", recipe.model_sha256)
-
-
 def serve(pipe: Connection, slot: Slot) -> None:
     """Does jobs until the parent ends the pipe."""
     loaded: dict[tuple[str, str | None], Segments] = {}
@@ -78,7 +70,7 @@ def serve(pipe: Connection, slot: Slot) -> None:
             if asked.is_remote:
                 segmenter: Segments = RemoteSegmenter(pipe, slot)
             else:
-                segmenter = loaded[key] = loaded.get(key) or _local_segmenter(recipe)
+                segmenter = loaded[key] = loaded.get(key) or load_for(recipe, "cpu")
             done: Any = segment_tile(asked.job.row, segmenter, recipe, asked.job.pixel_offset)
         except (DeviceError, ModelError) as error:
             done = error  # no tile's fault: it fails them all

@@ -4,7 +4,7 @@ from somaflow.segmenter.candidates import Candidates, Prediction
 from somaflow.segmenter.device import Device, choose_device, limit_threads
 from somaflow.segmenter.fused import make_fast
 from somaflow.segmenter.inputs import MIN_SIDE_PX, NORMALISATION, normalise_input, prepare_input
-from somaflow.segmenter.model import Segmenter, load_segmenter, wrap_net
+from somaflow.segmenter.model import Segmenter, load_for, load_segmenter, wrap_net
 from somaflow.segmenter.nets import Precision, load_net
 from somaflow.segmenter.threshold import THRESHOLD, ThresholdSegmenter
 from somaflow.segmenter.tiny import build_tiny_net
@@ -24,6 +24,7 @@ __all__ = [
     "build_tiny_net",
     "choose_device",
     "limit_threads",
+    "load_for",
     "load_net",
     "load_segmenter",
     "make_fast",

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from somaflow import timing
 from somaflow.errors import ModelError
-from somaflow.recipes import Channels, Normalisation, Recipe
+from somaflow.recipes import Channels, Normalisation, Recipe, Segments
 from somaflow.segmenter.candidates import Candidates, Prediction, find_candidates
 from somaflow.segmenter.crops import average_crops, cut_crops, plan_crops
-from somaflow.segmenter.device import Device
+from somaflow.segmenter.device import Device, limit_threads
 from somaflow.segmenter.inputs import check_tiles, normalise_input
 from somaflow.segmenter.nets import load_net
+from somaflow.segmenter.threshold import THRESHOLD, ThresholdSegmenter
 from somaflow.segmenter.upstream import wrap_in_cellpose
 
 _BATCH_SIZE = 8
@@ -140,6 +141,21 @@ def load_segmenter(
     """
     net, found_sha256, _ = load_net(model, device, sha256)
     return wrap_net(net, str(model), found_sha256)
+
+
+def load_for(recipe: Recipe, device: Device) -> Segments:
+    """What segments with one set: its net, or none for `threshold`.
+
+    For processes that share a machine: torch is left with one CPU thread.
+
+    Raises:
+        ModelError: as `load_segmenter`.
+        DeviceError: as `load_segmenter`.
+    """
+    if recipe.model == THRESHOLD:
+        return ThresholdSegmenter()
+    limit_threads(1)  # more threads slow each other down
+    return load_segmenter(recipe.model, device, recipe.model_sha256)
 
 
 def wrap_net(net: Any, model: str, sha256: str = "") -> Segmenter:

@@ -3,7 +3,7 @@
 import pytest
 
 from somaflow.engine import SerialEngine
-from somaflow.errors import DeviceError
+from somaflow.errors import DeviceError, ModelError
 from somaflow.recipes import Recipe
 from tasks import models
 from tasks.models import worker_engine
@@ -58,3 +58,16 @@ def test_worker_with_a_gpu_has_a_process_for_each_core(monkeypatch: pytest.Monke
     ((n_workers, load),) = made
     assert 7 == n_workers
     assert (("m.pt", "cuda", None), "fast") == load(Recipe(model="m.pt"))
+
+
+def test_sweep_of_a_model_without_a_net_is_refused() -> None:
+    """In a sentence that names the recipe, not by what the model lacks."""
+    with pytest.raises(ModelError, match="threshold of recipe plain has none"):
+        models.net_loader("cpu")(THRESHOLD)
+
+
+def test_net_is_loaded_once_for_all_that_ask() -> None:
+    """The engine, the scoring and the sweeps of a worker share it."""
+    recipe = Recipe(model="tiny")
+
+    assert models.net_loader("cpu")(recipe) is models.segmenter_loader("cpu")(recipe)
