@@ -21,9 +21,7 @@ import numpy as np
 
 from somaflow import timing
 from somaflow.engine import Engine, Job, TileDone
-from somaflow.evaluation import count_matches
 from somaflow.files import write_text
-from somaflow.labelstore import decode_labels
 from somaflow.recipes import Recipe
 from somaflow.segmenter.crops import plan_crops
 from somaflow.segmenter.upstream import wrap_in_cellpose
@@ -31,6 +29,7 @@ from somaflow.synthetic.nuclei import draw_nuclei
 from tests.bench.machine import describe_machine
 from tests.bench.standin import build_standin
 from tests.bench.tiles import eval_stack, read, write_rows
+from tests.rows import average_precision
 
 SHAPE = 1040, 1388
 STUDY_TILES = 14_749
@@ -45,7 +44,7 @@ def write_tiles(folder: Path, n_tiles: int, n_drawn: int) -> list[dict[str, Any]
         for _ in range(min(n_drawn, n_tiles))
     ]
     turned = [tile[:, ::-1] for tile in drawn]
-    return write_rows(folder, list(islice(cycle(drawn + turned), n_tiles)))
+    return write_rows(folder, islice(cycle(drawn + turned), n_tiles))
 
 
 def eval_loop(model: Any, rows: list[dict[str, Any]], batch_size: int) -> Iterator[np.ndarray]:
@@ -115,7 +114,9 @@ def measure(n_tiles: int, n_theirs: int, n_workers: int, batch_size: int) -> dic
         "gpu_mb": gpu_mb,
         "minutes_for_14749_tiles": STUDY_TILES * medians["ours"] / 60,
         "worker_ms_a_tile": {name: 1000 * s / n_tiles for name, s in seconds.items()},
-        "ap90": average_precision(theirs, done),
+        "ap90": average_precision(
+            theirs, [tile.encoded for tile in done[:n_theirs]], rows[:n_theirs]
+        ),
         "same_bits_again": all(one.encoded == other.encoded for one, other in pairs),
         "notes": engine.times()[0].notes,
         "machine": describe_machine(),
@@ -136,16 +137,6 @@ def net_seconds_a_tile(net: Any, batch_size: int) -> float:
             torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)
     return statistics.median(seconds[3:]) / batch_size * len(plan_crops(*SHAPE).starts)
-
-
-def average_precision(theirs: list[np.ndarray], ours: list[TileDone]) -> float:
-    """AP of our cells at IoU 0.9, theirs the reference: TP / (TP + FP + FN) over all tiles."""
-    counts = [
-        count_matches(reference.astype(np.uint32), decode_labels(tile.encoded, *SHAPE), 0.9)
-        for reference, tile in zip(theirs, ours, strict=False)
-    ]
-    tp = sum(count.tp for count in counts)
-    return tp / sum(count.tp + count.fp + count.fn for count in counts)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Tiles on disk, and how people read and evaluate them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,24 +8,12 @@ import numpy as np
 import tifffile
 
 from somaflow.segmenter import prepare_input
+from tests.rows import write_tile
 
 
-def write_rows(folder: Path, tiles: Sequence[np.ndarray]) -> list[dict[str, Any]]:
-    """Rows of a plan for tiles (2, Y, X), each a pair of TIFF files."""
-    rows = []
-    for number, tile in enumerate(tiles):
-        paths = [folder / f"{number}-{name}.tif" for name in ("dapi", "marker")]
-        for path, plane in zip(paths, tile, strict=True):
-            tifffile.imwrite(path, plane)
-        height_px, width_px = tile.shape[1:]
-        rows.append(
-            {
-                **dict(zip(("dapi_path", "marker_path"), map(str, paths), strict=True)),
-                **{"height_px": height_px, "width_px": width_px},
-                **{"tile_id": str(number), "donor": "d", "marker": "NeuN", "region": "r"},
-            }
-        )
-    return rows
+def write_rows(folder: Path, tiles: Iterable[np.ndarray]) -> list[dict[str, Any]]:
+    """Rows of a plan for tiles (2, Y, X)."""
+    return [write_tile(folder, str(number), tile) for number, tile in enumerate(tiles)]
 
 
 def read(row: dict[str, Any]) -> np.ndarray:

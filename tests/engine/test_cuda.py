@@ -6,13 +6,12 @@ import torch
 
 from somaflow.engine import Engine, Job
 from somaflow.engine.slots import Slot
-from somaflow.evaluation import count_matches
-from somaflow.labelstore import decode_labels
 from somaflow.recipes import Recipe
 from somaflow.segmenter import load_net, load_segmenter, make_fast
 from somaflow.segmenter.device import pin_memory, unpin_memory
 from somaflow.synthetic.nuclei import draw_nuclei
-from tests.engine.tiles import draw_tiles, evaluate, write_tile
+from tests.engine.tiles import draw_tiles, evaluate
+from tests.rows import average_precision, write_tile
 
 pytestmark = [
     pytest.mark.slow,
@@ -44,16 +43,6 @@ def make_engine(batch_size=16):
 
 def run(engine, rows):
     return [done.encoded for done in engine.run(Job(row, Recipe()) for row in rows)]
-
-
-def average_precision(references, encoded, rows):
-    """AP at IoU 0.9 over all tiles."""
-    counts = [
-        count_matches(reference, decode_labels(chunk, row["height_px"], row["width_px"]), 0.9)
-        for reference, chunk, row in zip(references, encoded, rows, strict=True)
-    ]
-    tp = sum(count.tp for count in counts)
-    return tp / sum(count.tp + count.fp + count.fn for count in counts)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from somaflow.recipes import Gate, Recipe
 from somaflow.segmenter import limit_threads, load_segmenter
 from somaflow.segmenter.pooled import PooledNet
 from tests.conftest import REPOSITORY
-from tests.engine.tiles import draw_tiles, evaluate, write_tile
+from tests.engine.tiles import draw_tiles, evaluate
+from tests.rows import write_tile
 from tests.small_sam import save_small_cpsam
 
 pytestmark = pytest.mark.slow

@@ -1,10 +1,8 @@
 """Tiles on disk of every kind an engine must take, and Cellpose's own labels of them."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 
 from somaflow.segmenter import prepare_input
 from somaflow.synthetic.nuclei import draw_nuclei
@@ -29,20 +27,6 @@ def draw_tiles() -> dict[str, np.ndarray]:
         "8 bit": (usual / usual.max() * 255).astype(np.uint8),
         "float": usual.astype(np.float32) / _BRIGHT,
         "blank DAPI": np.stack([np.zeros_like(usual[0]), usual[1]]),
-    }
-
-
-def write_tile(folder: Path, tile_id: str, tile: np.ndarray) -> dict[str, Any]:
-    """The tile's row of a plan."""
-    paths = [folder / f"{tile_id}-{name}.tif" for name in ("dapi", "marker")]
-    for path, plane in zip(paths, tile, strict=True):
-        tifffile.imwrite(path, plane)
-    dapi_path, marker_path = map(str, paths)
-    height_px, width_px = tile.shape[1:]
-    return {
-        **{"tile_id": tile_id, "donor": "d1", "marker": "NeuN", "region": "r"},
-        **{"dapi_path": dapi_path, "marker_path": marker_path},
-        **{"height_px": height_px, "width_px": width_px},
     }
 
 
