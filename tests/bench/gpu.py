@@ -95,6 +95,7 @@ def measure(n_tiles: int, n_theirs: int, n_workers: int, batch_size: int) -> dic
             for tile in done:
                 timing.add(seconds, tile.seconds)
     medians = {name: statistics.median(values) for name, values in times.items()}
+    encoded = [tile.encoded for tile in done]
     pairs = zip(done, again, strict=False)
     return {
         "date": date.today().isoformat(),
