@@ -115,9 +115,7 @@ def measure(n_tiles: int, n_theirs: int, n_workers: int, batch_size: int) -> dic
         "gpu_mb": gpu_mb,
         "minutes_for_14749_tiles": STUDY_TILES * medians["ours"] / 60,
         "worker_ms_a_tile": {name: 1000 * s / n_tiles for name, s in seconds.items()},
-        "ap90": average_precision(
-            theirs, [tile.encoded for tile in done[:n_theirs]], rows[:n_theirs]
-        ),
+        "ap90": average_precision(theirs, encoded[:n_theirs], rows[:n_theirs]),
         "same_bits_again": all(one.encoded == other.encoded for one, other in pairs),
         "notes": engine.times()[0].notes,
         "machine": describe_machine(),
