@@ -16,7 +16,7 @@ _MEANINGS = {
     LOAD: "model and libraries",
     timing.READ: "files decoded",
     timing.NORMALISE: "channels scaled",
-    timing.NET: "the net, with crops cut and averaged",
+    timing.NET: "crops cut, seen and averaged",
     timing.DYNAMICS: "flows followed to objects",
     timing.CHECK: "flow errors, holes, sizes, gate",
     timing.FEATURES: "cells measured",
@@ -99,7 +99,7 @@ class Profile:
             )
         stage, seconds = max(self.stages.items(), key=lambda item: item[1])
         share = seconds / self.worker_s
-        return f"{_MEANINGS.get(stage, stage)}: {share:.0%} of the time of all workers."
+        return f"Most goes to {stage}, {_MEANINGS[stage]}: {share:.0%} of the workers' time."
 
     def describe(self) -> str:
         """The table and the sentence, as lines of text."""

@@ -19,6 +19,7 @@ from tests.bench.features import bench_measure_cells
 from tests.bench.gates import bench_gate_grid
 from tests.bench.machine import describe_machine
 from tests.bench.shards import bench_encode_shard
+from tests.bench.stages import bench_stages
 from tests.bench.sweep import bench_segment_tile, bench_threshold_sweep
 from tests.bench.training import bench_train_epoch
 from tests.bench.workers import bench_worker_memory
@@ -35,6 +36,7 @@ BENCHES: dict[str, Callable[[], Row | list[Row]]] = {
     "gate_grid": bench_gate_grid,
     "measure_cells": bench_measure_cells,
     "segment_tile": bench_segment_tile,
+    "stages": bench_stages,
     "spearman_bootstrap": bench_spearman_bootstrap,
     "threshold_sweep": bench_threshold_sweep,
     "train_epoch": bench_train_epoch,
