@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from somaflow import timing
 from somaflow.engine import Engine, Job, TileDone
@@ -88,6 +89,7 @@ def measure(n_tiles: int, n_theirs: int, n_workers: int, batch_size: int) -> dic
                     labels = call()
                     times[name].append((time.perf_counter() - started) / n_theirs)
                     theirs = labels if name == "loop" else theirs
+            worker_mb = max(psutil.Process(pid).memory_info().rss for pid in engine.pids()) / 2**20
             gpu_mb = torch.cuda.max_memory_allocated() / 2**20
             net_s = (engine.times()[0].net_s - before) / (3 * n_tiles)
             _, again = seconds_a_tile(engine, rows[: 2 * n_workers])
@@ -113,6 +115,7 @@ def measure(n_tiles: int, n_theirs: int, n_workers: int, batch_size: int) -> dic
         "share_of_ceiling": ceiling_s / medians["ours"],
         "net_busy_s": net_s,
         "gpu_mb": gpu_mb,
+        "worker_mb": worker_mb,
         "minutes_for_14749_tiles": STUDY_TILES * medians["ours"] / 60,
         "worker_ms_a_tile": {name: 1000 * s / n_tiles for name, s in seconds.items()},
         "ap90": average_precision(theirs, encoded[:n_theirs], rows[:n_theirs]),
