@@ -67,7 +67,7 @@ class Engine:
     """Segments tiles in worker processes; `close` it, or use it as a context.
 
     Args:
-        n_workers: processes; each holds its libraries and a tile, and its own net if none is shared.
+        n_workers: processes; each holds its libraries, a tile, and a net where none is shared.
         nets: gives the net of a set on a shared device, and a note on it that users should see
             or nothing, as `segmenter.make_fast`; None: each worker loads the net on its CPU.
         batch_size: crops a batch of a shared net.
