@@ -109,6 +109,7 @@ def infer_shard(
     retry_quarantined: bool = False,
     set_aside: Mapping[str, str] | None = None,
     before_tile: Callable[[], None] = lambda: None,
+    nearly_done: Callable[[], None] = lambda: None,
     profile: Profile | None = None,
 ) -> ShardRecord:
     """Segments one shard and commits it; a shard that is done already is only looked up.
@@ -124,6 +125,8 @@ def infer_shard(
         retry_quarantined: do a finished shard again if tiles of it were quarantined.
         set_aside: reasons, by tile_id, to quarantine tiles without trying them.
         before_tile: called before each tile; what it raises leaves the shard uncommitted.
+        nearly_done: called once there are no more tiles left than the engine does at a time; from
+            then on it has room for another shard's.
         profile: is told where the time went; of a shard that was done already, nothing.
 
     Raises:
@@ -145,8 +148,11 @@ def infer_shard(
         before = engine.device_seconds()
         first = rows.iloc[0]
         encoder = ShardEncoder(shard_tiles, int(first.height_px), int(first.width_px))
-        results = []
+        results: list[TileDone] = []
+        last_ones = max(len(rows) - engine.n_workers, 0)
         for done_tile in _run(rows, sets, engine, pixel_offset, set_aside or {}, before_tile):
+            if len(results) == last_ones:
+                nearly_done()
             results.append(done_tile)
             encoder.add_encoded(done_tile.encoded)
         _require_some_success(results, shard)
@@ -162,8 +168,7 @@ def infer_shard(
 def _profile(
     engine: RunsJobs, before: timing.Seconds, n_tiles: int, started: float, stages: timing.Seconds
 ) -> Profile:
-    wall_s = time.perf_counter() - started
-    device = {name: s - before.get(name, 0.0) for name, s in engine.device_seconds().items()}
+    wall_s, device = engine.stopwatch.lap(started, before, engine.device_seconds())
     worker_s = wall_s * engine.n_workers
     return Profile(n_tiles, wall_s, worker_s, stages, device, set(engine.notes()))
 

@@ -8,11 +8,12 @@ the files, survives the server, and turns a recompute by Dask into a lookup too.
 """
 
 import logging
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from distributed import get_worker
+from distributed import get_worker, secede
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
@@ -34,6 +35,8 @@ _MARGIN = 1.5
 # Work ends by itself so long before its worker would be taken from it.
 _LAST_SECONDS_S = 5.0
 _MOST_STOPS = 3
+# One shard of a worker may be at its last tiles or being written while the next one is begun.
+_ENDING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,7 @@ def _infer(
 ) -> ShardDone | _Stopped:
     """On a worker: commits the shard, or stops before the worker's time is over."""
     started, begun, profile = time.monotonic(), False, Profile()
+    engine, is_ending = worker_engine(work.recipe, work.device), False
 
     def check() -> None:
         nonlocal begun
@@ -191,24 +195,39 @@ def _infer(
                 raise _TimeIsOver
         begun = True
 
+    def make_room() -> None:
+        nonlocal is_ending
+        # An engine of one tile at a time has none; nor may shards pile up that a disk is slow with.
+        if engine.n_workers > 1 and _ENDING.acquire(blocking=False):
+            is_ending = True
+            secede()
+
+    stopped: _Stopped | None = None
     try:
         record = infer_shard(
             RunPaths(work.output),
             work.key,
             shard,
             work.recipe,
-            engine=worker_engine(work.recipe, work.device),
+            engine=engine,
             shard_tiles=work.shard_tiles,
             pixel_offset=work.pixel_offset,
             retry_quarantined=work.retry_quarantined,
             set_aside=set_aside,
             before_tile=check,
+            nearly_done=make_room,
             profile=profile,
         )
     except _TimeIsOver:
         _, lifetime_s = time_left() or (0.0, 0.0)
+        stopped = _Stopped(get_worker().address, lifetime_s, time.monotonic() - started)
+    finally:
+        if is_ending:
+            _ENDING.release()
+    if stopped is not None:
         _WORKER_LOG.info("shard %d is left to another, this worker's time is over", shard)
-        return _Stopped(get_worker().address, lifetime_s, time.monotonic() - started)
+        with _ENDING:  # the worker is let go now, but not in the midst of writing
+            return stopped
     _WORKER_LOG.info("shard %d of %d is committed", shard, work.n_shards)
     return ShardDone(
         n_tiles=len(record.tiles),

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from somaflow.engine.jobs import Job
-from somaflow.engine.profile import DEVICE_NET, DEVICE_OBJECTS
+from somaflow.engine.profile import DEVICE_NET, DEVICE_OBJECTS, Stopwatch
 from somaflow.engine.slots import Slot, Views
 from somaflow.engine.work import TileDone, set_aside
 from somaflow.errors import InferenceError, SomaflowError
@@ -81,6 +81,7 @@ class Engine:
     ) -> None:
         """Starts the workers."""
         self._nets, self._batch_size = nets, batch_size
+        self.stopwatch = Stopwatch()
         self._pooled: dict[tuple[str, str | None], PooledNet] = {}
         self._loading = threading.Lock()
         self._jobs: queue.SimpleQueue[tuple[Job, Future[TileDone]] | None] = queue.SimpleQueue()

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from somaflow.engine.profile import Stopwatch
 from somaflow.engine.work import Row, TileDone
 from somaflow.recipes import Recipe
 from somaflow.timing import Seconds
@@ -22,6 +23,9 @@ class Job:
 
 class RunsJobs(Protocol):
     """Whatever segments many tiles: `Engine`, `SerialEngine`."""
+
+    stopwatch: Stopwatch
+    """Of the shards it works on."""
 
     def prepare(self, recipe: Recipe) -> str:
         """Loads what segments with one set; says on which device it runs, `cuda` or `cpu`.

@@ -1,5 +1,7 @@
 """Where the time of an inference went, stage by stage, and what bounds it."""
 
+import threading
+import time
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -28,13 +30,44 @@ _BUSY = 0.8
 """From this share of the time on a device is called busy."""
 
 
+class Stopwatch:
+    """Shares time between shards that overlap: each moment is one shard's alone."""
+
+    def __init__(self) -> None:
+        """Starts with the first shard."""
+        self._lock = threading.Lock()
+        self._until = float("-inf")
+        self._device: timing.Seconds = {}
+
+    def lap(
+        self, started: float, before: timing.Seconds, now: timing.Seconds
+    ) -> tuple[float, timing.Seconds]:
+        """Wall seconds and device seconds of a shard that ends now.
+
+        Args:
+            started: when it began, of `time.perf_counter`.
+            before: device seconds when it began.
+            now: device seconds so far.
+        """
+        with self._lock:
+            ended = time.perf_counter()
+            wall_s = ended - max(started, self._until)
+            counted = self._device
+            spent = {
+                name: s - max(before.get(name, 0.0), counted.get(name, 0.0))
+                for name, s in now.items()
+            }
+            self._until, self._device = ended, now
+            return wall_s, spent
+
+
 @dataclass
 class Profile:
     """Seconds by stage of some shards, summed over workers."""
 
     n_tiles: int = 0
     wall_s: float = 0.0
-    """From the start of each shard to its commit, summed over shards."""
+    """From the start of each shard to its commit; where shards overlap, that time once."""
     worker_s: float = 0.0
     """The same times the processes that worked on it."""
     stages: timing.Seconds = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from somaflow.engine.jobs import Job
+from somaflow.engine.profile import Stopwatch
 from somaflow.engine.work import TileDone, segment_tile
 from somaflow.recipes import Recipe, Segments
 from somaflow.timing import Seconds
@@ -18,6 +19,7 @@ class SerialEngine:
     def __init__(self, load: Callable[[Recipe], Segments]) -> None:
         """Loads nothing yet."""
         self._load = load
+        self.stopwatch = Stopwatch()
 
     def prepare(self, recipe: Recipe) -> str:
         """Loads what segments with one set; says on which device it runs."""

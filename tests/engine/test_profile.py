@@ -6,7 +6,7 @@ import pytest
 
 from somaflow import timing
 from somaflow.engine import Profile
-from somaflow.engine.profile import COMMIT, DEVICE_NET, DEVICE_OBJECTS, LOAD
+from somaflow.engine.profile import COMMIT, DEVICE_NET, DEVICE_OBJECTS, LOAD, Stopwatch
 from somaflow.timing import CHECK, NET, READ, collect, stage
 
 
@@ -96,3 +96,15 @@ def test_nothing_is_counted_where_nobody_asks() -> None:
     with collect() as seconds:
         pass
     assert {} == seconds
+
+
+def test_time_of_overlapping_shards_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second shard begins before the first one ends: together they take what passed."""
+    clock = iter([10.0, 16.0, 30.0])
+    monkeypatch.setattr("somaflow.engine.profile.time.perf_counter", lambda: next(clock))
+    watch, net = Stopwatch(), DEVICE_NET
+
+    assert (10.0, {net: 7.0}) == watch.lap(0.0, {net: 1.0}, {net: 8.0})
+    assert (6.0, {net: 5.0}) == watch.lap(8.0, {net: 6.0}, {net: 13.0})
+    # The next one begins later, and what the net did in between was for no shard.
+    assert (10.0, {net: 4.0}) == watch.lap(20.0, {net: 15.0}, {net: 19.0})
