@@ -114,6 +114,7 @@ def measure(n_tiles: int, n_theirs: int, n_workers: int, batch_size: int) -> dic
         "net_alone_s": ceiling_s,
         "share_of_ceiling": ceiling_s / medians["ours"],
         "net_busy_s": net_s,
+        "net_kernels_ms": longest_kernels(fused, batch_size),
         "gpu_mb": gpu_mb,
         "worker_mb": worker_mb,
         "minutes_for_14749_tiles": STUDY_TILES * medians["ours"] / 60,
@@ -139,6 +140,28 @@ def net_seconds_a_tile(net: Any, batch_size: int) -> float:
             torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)
     return statistics.median(seconds[3:]) / batch_size * len(plan_crops(*SHAPE).starts)
+
+
+def longest_kernels(net: Any, batch_size: int, n_kernels: int = 12) -> dict[str, float]:
+    """Milliseconds of a batch by kernel, the longest first: which attention runs, and what copies.
+
+    On a CPU, for tests, by operator.
+    """
+    import torch
+    from torch.profiler import profile
+
+    on_gpu = net.device.type == "cuda"
+    batch = torch.rand(batch_size, 3, 256, 256, device=net.device, dtype=net.dtype)
+    with torch.inference_mode(), profile() as profiled:
+        net(batch)
+        if on_gpu:
+            torch.cuda.synchronize()
+    spent_us = {
+        event.key: event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        for event in profiled.key_averages()
+    }
+    longest = sorted(spent_us.items(), key=lambda item: -item[1])[:n_kernels]
+    return {name[:100]: round(us / 1000, 3) for name, us in longest}
 
 
 def main() -> None:

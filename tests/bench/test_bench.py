@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from somaflow.evaluation import count_matches
+from somaflow.segmenter import load_net
 from tests.bench import run
 from tests.bench.counting import bench_count_matches
 from tests.bench.features import bench_measure_cells
+from tests.bench.gpu import longest_kernels
 from tests.bench.labels import jitter_labels, make_ellipses
 
 ROW = {"name", "ours_s", "theirs_s", "ratio", "equal", "theirs"}
@@ -60,3 +62,13 @@ def test_comparison_that_has_become_slow_is_named() -> None:
 def test_every_checked_comparison_exists() -> None:
     """None is left unchecked because it was renamed."""
     assert set(run.LEAST_RATIOS) <= set(run.BENCHES)
+
+
+def test_longest_kernels_of_a_net_are_named() -> None:
+    """At most as many as asked, the longest first."""
+    net = load_net("tiny", "cpu")[0]
+
+    spent = longest_kernels(net, batch_size=1, n_kernels=3)
+    assert 3 == len(spent)
+    assert any("conv" in name for name in spent)
+    assert sorted(spent.values(), reverse=True) == list(spent.values())
