@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from infra import postgres
@@ -126,6 +127,38 @@ def test_service_on_postgres(tmp_path: Path, folder: Path) -> None:
         assert ["Completed", "Completed"] == [service.state_of(one) for one in (run, second)]
         third = service.start("sleeper/laptop", folder=str(tmp_path / "third"), seconds=1)
         service.await_state(third, "Completed")
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.long
+def test_service_on_a_postgres_that_is_there_already(tmp_path: Path, folder: Path) -> None:
+    """`database` names one of a lab: runs are kept there, and it goes on when the service ends.
+
+    Its password is shown neither by the settings' file to others, nor by processes, nor in logs.
+    """
+    cluster = Postgres.in_folder(folder / "lab", "labs-own-word")
+    with started(cluster):
+        settings = write_standins(tmp_path) | {"database": cluster.url}
+        with Service.in_folder(tmp_path / "home", **settings).ending() as service:
+            service.up()
+            record = service.home.record()
+            assert record is not None
+            assert {"server", "worker"} == set(record.children)
+            run = service.start("sleeper/laptop", folder=str(tmp_path / "first"), seconds=1)
+            service.await_state(run, "Completed")
+            assert not service.home.database.exists()
+            lines = [
+                " ".join(psutil.Process(one.pid).cmdline())
+                for one in (record.supervisor, *record.children.values())
+            ]
+            assert [] == [line for line in lines if cluster.password in line]
+            assert cluster.password not in service.logs()
+            assert "pg_dump" in service.call("backup", str(tmp_path / "backup.tar")).stderr
+            service.down()
+        assert cluster.is_ready()
+        query = f"SELECT 1 / count(*) FROM flow_run WHERE id = '{run.id}'"
+        cluster.ask("psql", "--command", query)  # fails where there is none
 
 
 def counts(service: Service) -> bool:
