@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from prefect.client.schemas.filters import FlowRunFilter
 
+from somaflow.claims import claim_study
 from somaflow.status import describe_status
 from tests.dashboard.screen import open_screen
 from tests.dashboard.tour import N_SHARDS, NAME, SHARD_TILES, STATE, Tour, make_study
@@ -173,3 +174,17 @@ def test_every_run_says_where_its_outputs_lie(tour: Tour, finished: UUID) -> Non
         assert list(tour.study.paths.places().values()) == places
     made = [place for place in places if place.exists()]
     assert {"reports", "experiments", "labels", "cells"} <= {place.name for place in made}
+
+
+def test_run_that_waits_for_its_turn_can_be_cancelled(tour: Tour, finished: UUID) -> None:
+    """A second run of a study says for whom it waits; cancelled, it leaves no process behind."""
+    before = tour.records()
+    with claim_study(tour.study.paths, "last week"):
+        run = tour.service.start("e5-inference/laptop", study=str(tour.file)).id
+        tour.await_state(run, "Waiting")
+        tour.open_run(run, "Logs")
+        tour.screen.await_words("waits for run 'last week'")
+        assert tour.processes()
+        tour.cancel(run)
+        assert [] == tour.processes()
+    assert before == tour.records()
