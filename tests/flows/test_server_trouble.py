@@ -1,14 +1,18 @@
 """A server that is locked, full, slow or refuses costs no tile, and the run says what it misses."""
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from prefect.client.schemas.objects import StateType
 
 from flows.server import temporary_server
+from somaflow.study import load_study
 from tests.flows.conftest import Run
 from tests.flows.full import small_server
 from tests.flows.proxy import Proxy, Trouble, proxied
@@ -88,16 +92,42 @@ def test_slow_server_that_also_hangs_is_waited_for(
     assert_all_done_once(study)
 
 
-def test_password_that_is_changed_under_a_run_is_named(
-    study: Path, environment: dict[str, str], proxy: Proxy, somaflow: Run
+def test_server_that_is_asked_too_much_is_waited_for(
+    study: Path, environment: dict[str, str], proxy: Proxy
 ) -> None:
-    """All shards are committed nevertheless, the dashboard's deafness is said, the cause last."""
+    """A limit of requests turns all away for 20 seconds: the run ends well."""
     with begun("e5-inference", study, {**environment, "PREFECT_API_URL": proxy.url}) as run:
         run.await_shards(2)
-        proxy.trouble = Trouble(status=401)
+        proxy.trouble = Trouble(status=429)
+        time.sleep(20)
+        proxy.trouble = Trouble()
+        assert 0 == run.end(), run.printed[-3000:]
+    assert proxy.n_troubled > 0
+    assert_all_done_once(study)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "it asks for another password (401); set PREFECT_API_AUTH_STRING"),
+        (403, "it forbids that (403); ask who runs it"),
+    ],
+)
+def test_server_that_begins_to_refuse_is_named(
+    study: Path,
+    environment: dict[str, str],
+    proxy: Proxy,
+    somaflow: Run,
+    status: int,
+    words: str,
+) -> None:
+    """Its password was changed, say: all shards are committed, and the cause is said last."""
+    with begun("e5-inference", study, {**environment, "PREFECT_API_URL": proxy.url}) as run:
+        run.await_shards(2)
+        proxy.trouble = Trouble(status=status)
         assert 1 == run.end(), run.printed[-3000:]
     assert 1 == run.printed.count("does not hear of the progress")
-    assert "it asks for another password (401); set PREFECT_API_AUTH_STRING" in run.last_words
+    assert words in run.last_words
     assert_all_done_once(study)
     assert_rerun_has_nothing_to_do(study, somaflow)
 
@@ -113,6 +143,35 @@ def test_tasks_on_workers_outlive_a_server_that_is_away_for_a_while(
         proxy.trouble = Trouble()
         assert 0 == run.end(), run.printed[-3000:]
     assert proxy.n_troubled > 0
+
+
+@pytest.mark.parametrize("trouble", [Trouble(status=503), Trouble(hangs=True)])
+def test_fine_tuning_goes_on_while_its_server_is_away(
+    synthetic_study: Path,
+    experiments: dict[str, dict[str, Any]],
+    tmp_path: Path,
+    environment: dict[str, str],
+    proxy: Proxy,
+    somaflow: Run,
+    trouble: Trouble,
+) -> None:
+    """It ends during the trouble, in one go; the run does once the server is back."""
+    shutil.copytree(synthetic_study, tmp_path / "study")
+    path = tmp_path / "study" / "study.yaml"
+    settings = {**experiments["fine_tuning"]["settings"], "n_epochs": 40}
+    tuning = {"recipes": ["generic"], "settings": settings, "checkpoint_minutes": 0.001}
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"fine_tuning": tuning}))
+    assert somaflow("run", "e0-prepare", path).returncode == 0
+    checkpoints = load_study(path).output / "checkpoints"
+    with begun("e1-recipes", path, {**environment, "PREFECT_API_URL": proxy.url}) as run:
+        run.await_(lambda: any(checkpoints.glob("*/state.pt")))
+        proxy.trouble = trouble
+        run.await_(lambda: any(checkpoints.glob("*/training.json")))
+        proxy.trouble = Trouble()
+        assert 0 == run.end(), run.printed[-3000:]
+    assert proxy.n_troubled > 0
+    (record,) = checkpoints.glob("*/training.json")
+    assert 0 == json.loads(record.read_text())["n_resumes"]
 
 
 def test_disk_of_the_server_that_is_full_is_named(
