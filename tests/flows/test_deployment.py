@@ -128,6 +128,7 @@ def test_value_out_of_range_is_refused_before_a_run(service: Service) -> None:
 
 @pytest.mark.server
 @pytest.mark.slow
+@pytest.mark.long
 def test_deployment_run_completes(service: Service, study: Path) -> None:
     """The command that `up` prints, with the path of a study: the whole study completes."""
     url = f"http://127.0.0.1:{service.port}/api"

@@ -170,6 +170,7 @@ def test_every_page_has_the_files_it_shows(finished: Finished) -> None:
             assert (folder / file).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_finished_experiments_are_not_done_again(
     finished: Finished, somaflow: Run, api_url: str
 ) -> None:
@@ -248,6 +249,7 @@ def test_killed_training_goes_on_to_the_same_weights(
     assert resumed.items() <= undisturbed.items()
 
 
+@pytest.mark.long
 def test_one_failing_run_does_not_stop_the_others(copied: Path, somaflow: Run) -> None:
     """A budget whose tile cannot be read fails in words; the other runs and the curve are made."""
     add_fields(copied, {"label_budgets": {"budgets": [1, 50], "repeats": 1}})

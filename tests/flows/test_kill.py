@@ -22,6 +22,7 @@ def results(output: Path) -> dict[str, dict[str, bytes]]:
     return {part: tree_digest(output / part) for part in RESULTS}
 
 
+@pytest.mark.long
 def test_killed_flow_resumes_to_the_same_bytes(
     study: Path, somaflow: Run, environment: dict[str, str]
 ) -> None:

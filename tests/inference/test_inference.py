@@ -115,6 +115,7 @@ def test_damaged_shard_is_found_and_mended(tmp_path: Path, manifest: Path, part:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_inference_resumes_to_the_same_bytes(tmp_path: Path, manifest: Path) -> None:
     """After kill -9 at random moments the bytes are those of an undisturbed run.
 

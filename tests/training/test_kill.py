@@ -69,6 +69,7 @@ def assert_same_training(expected: Path, actual: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_training_killed_ten_times_equals_an_undisturbed_one(prepared, tmp_path):
     """SIGKILL at ten random moments, each time started again: the same bytes at the end."""
     finish(tmp_path / "undisturbed", prepared, LONG)
