@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 
 from flows.endings import end_all_parts
-from flows.history import History, ended_at, is_alive
+from flows.history import RERUN, History, ended_at, is_alive
 from somaflow.claims import find_holder
 from somaflow.errors import StudyError
 from somaflow.failures import read_cause
@@ -37,6 +38,10 @@ TAG = "reconcile"
 _ROOTS = "SOMAFLOW_STUDIES"
 _NIGHTS_IN_VAIN = 3
 _FAILED = (StateType.FAILED, StateType.CRASHED)
+_LOOKER = f"{RERUN}/service"
+_UNTOLD_DAYS = 2
+# Prefect holds an event back for up to 15 minutes; until then the automation may still see to it.
+_HELD_BACK_MINUTES = 30
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ def reconcile(
                 rows += _Repair(path, client, history, site).run(stale_days)
             except Exception as error:  # noqa: BLE001 - told, and the other studies go on
                 rows.append(Row(str(path), "", "", f"not looked at: {error}"))
+        rows += _hand_over(client, history, {Path(row.study) for row in rows})
     for row in rows:
         get_run_logger().info("%s: %s: %s (%s)", row.study, row.flow, row.done, row.unfinished)
     n_unfinished = len({row.study for row in rows})
@@ -102,6 +108,34 @@ def _check_roots(roots: Iterable[Path] | None) -> list[Path]:
             f"them, or correct {_ROOTS} or `roots`"
         )
     return chosen
+
+
+def _hand_over(client: SyncPrefectClient, history: History, told: set[Path]) -> list[Row]:
+    """Gives `rerun` the failures that it never heard of; a server that dies loses the last events.
+
+    Studies that are told of already are left out.
+    """
+    try:
+        looker = client.read_deployment_by_name(_LOOKER)
+    except ObjectNotFound:
+        return []  # deployed without it
+    now = datetime.now(UTC)
+    since, until = now - timedelta(days=_UNTOLD_DAYS), now - timedelta(minutes=_HELD_BACK_MINUTES)
+    rows = []
+    for run in history.abandoned(since, until):
+        if told & history.places(run):
+            continue
+        given = client.create_flow_run_from_deployment(
+            looker.id,
+            parameters={"flow_run_id": str(run.id)},
+            idempotency_key=f"untold {run.id} {run.state_id}",
+        )
+        study = run.parameters.get("study")
+        where = str(study.get("output")) if isinstance(study, dict) else str(study)
+        state = str(run.state_name).lower()
+        words = f"given to {_LOOKER} (run {given.id})"
+        rows.append(Row(where, history.flow_of(run), f"run {run.name!r} {state}, unheard", words))
+    return rows
 
 
 class _Repair:

@@ -262,6 +262,82 @@ def test_one_flow_at_a_time_in_the_order_of_the_data(
     assert other.startswith(left)
 
 
+@pytest.fixture
+def looker(client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[UUID]:
+    """The deployment of `rerun`, and events that are never held back."""
+    monkeypatch.setattr("flows.reconcile._LOOKER", f"rerun/{SITE}")
+    monkeypatch.setattr("flows.reconcile._HELD_BACK_MINUTES", 0)
+    (deployment,) = deploy(client, "rerun").values()
+    yield deployment
+    client.delete_deployment(deployment)
+
+
+def given_to(client: SyncPrefectClient, looker: UUID, run: FlowRun) -> list[FlowRun]:
+    """Runs of `rerun` that look at this run."""
+    runs = runs_of(client, {"rerun": looker}).get("rerun", [])
+    return [one for one in runs if one.parameters == {"flow_run_id": str(run.id)}]
+
+
+def test_failure_of_which_nobody_heard_is_given_to_rerun(
+    client: SyncPrefectClient,
+    deployments: dict[str, UUID],
+    looker: UUID,
+    tmp_path: Path,
+    look: Any,
+) -> None:
+    """Nothing on disk tells of a study that never began; looked at once, it is left alone."""
+    study = str(tmp_path / "empty" / "study.yaml")
+    run = start(client, deployments["study"], study=study)
+    end(client, run, Failed(message=WRONG))
+    (row,) = [row for row in look() if row["study"] == study]
+    assert ("study", f"run {run.name!r} failed, unheard") == (row["flow"], row["unfinished"])
+    (given,) = given_to(client, looker, run)
+    assert f"given to rerun/{SITE} (run {given.id})" == row["done"]
+    assert [] == [row for row in look() if row["study"] == study]
+    assert [given.id] == [one.id for one in given_to(client, looker, run)]
+
+
+def test_failure_that_somebody_saw_to_is_left_alone(
+    client: SyncPrefectClient,
+    deployments: dict[str, UUID],
+    looker: UUID,
+    study: Path,
+    tmp_path: Path,
+    look: Any,
+) -> None:
+    """Because `rerun` has looked at it, another run came after it, or the disk tells of it."""
+    seen, superseded = (str(tmp_path / name / "study.yaml") for name in ("seen", "superseded"))
+    looked_at, followed, told = (
+        start(client, deployments["study"], study=path) for path in (seen, superseded, str(study))
+    )
+    end(client, looked_at, Crashed(message="no heartbeat"))
+    start(client, looker, Completed(), flow_run_id=str(looked_at.id))
+    end(client, followed, Crashed(message="killed"))
+    start(client, deployments["study"], Completed(), study=superseded)
+    end(client, told, Failed(message=WRONG))
+    (row,) = [row for row in look() if str(tmp_path) in row["study"]]
+    assert str(study) == row["study"]
+    assert "needs a person" in row["done"]
+    assert 1 == len(given_to(client, looker, looked_at))
+    assert [] == given_to(client, looker, followed) + given_to(client, looker, told)
+
+
+def test_failure_that_the_automation_may_still_hear_of_is_left_to_it(
+    client: SyncPrefectClient,
+    deployments: dict[str, UUID],
+    looker: UUID,
+    tmp_path: Path,
+    look: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Prefect may hold an event back for a quarter of an hour."""
+    monkeypatch.setattr("flows.reconcile._HELD_BACK_MINUTES", 30)
+    run = start(client, deployments["study"], study=str(tmp_path / "study.yaml"))
+    end(client, run, Failed(message=WRONG))
+    look()
+    assert [] == given_to(client, looker, run)
+
+
 def test_broken_study_does_not_stop_the_others(
     client: SyncPrefectClient,
     deployments: dict[str, UUID],
