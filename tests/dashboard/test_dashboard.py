@@ -176,7 +176,7 @@ def test_every_run_says_where_its_outputs_lie(tour: Tour, finished: UUID) -> Non
     assert {"reports", "experiments", "labels", "cells"} <= {place.name for place in made}
 
 
-def test_run_that_waits_for_its_turn_can_be_cancelled(tour: Tour, finished: UUID) -> None:
+def test_run_that_waits_for_its_turn_can_be_cancelled(tour: Tour) -> None:
     """A second run of a study says for whom it waits; cancelled, it leaves no process behind."""
     before = tour.records()
     with claim_study(tour.study.paths, "last week"):
