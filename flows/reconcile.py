@@ -19,7 +19,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 
 from flows.endings import end_all_parts
-from flows.history import RERUN, History, ended_at, is_alive
+from flows.history import History, ended_at, is_alive
+from infra.service.handover import give_to_rerun
 from somaflow.claims import find_holder
 from somaflow.errors import StudyError
 from somaflow.failures import read_cause
@@ -38,8 +39,7 @@ TAG = "reconcile"
 _ROOTS = "SOMAFLOW_STUDIES"
 _NIGHTS_IN_VAIN = 3
 _FAILED = (StateType.FAILED, StateType.CRASHED)
-_LOOKER = f"{RERUN}/service"
-_UNTOLD_DAYS = 2
+_UNHEARD_DAYS = 2
 # Prefect holds an event back for up to 15 minutes; until then the automation may still see to it.
 _HELD_BACK_MINUTES = 30
 
@@ -115,25 +115,19 @@ def _hand_over(client: SyncPrefectClient, history: History, told: set[Path]) -> 
 
     Studies that are told of already are left out.
     """
-    try:
-        looker = client.read_deployment_by_name(_LOOKER)
-    except ObjectNotFound:
-        return []  # deployed without it
     now = datetime.now(UTC)
-    since, until = now - timedelta(days=_UNTOLD_DAYS), now - timedelta(minutes=_HELD_BACK_MINUTES)
+    since, until = now - timedelta(days=_UNHEARD_DAYS), now - timedelta(minutes=_HELD_BACK_MINUTES)
     rows = []
     for run in history.abandoned(since, until):
         if told & history.places(run):
             continue
-        given = client.create_flow_run_from_deployment(
-            looker.id,
-            parameters={"flow_run_id": str(run.id)},
-            idempotency_key=f"untold {run.id} {run.state_id}",
-        )
+        given = give_to_rerun(client, run, "unheard")
+        if given is None:
+            return []  # deployed without it
         study = run.parameters.get("study")
         where = str(study.get("output")) if isinstance(study, dict) else str(study)
         state = str(run.state_name).lower()
-        words = f"given to {_LOOKER} (run {given.id})"
+        words = f"given to rerun (run {given.id})"
         rows.append(Row(where, history.flow_of(run), f"run {run.name!r} {state}, unheard", words))
     return rows
 

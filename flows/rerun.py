@@ -16,7 +16,7 @@ from prefect.states import Scheduled
 from prefect.utilities.urls import url_for
 
 from flows.endings import end_parts
-from flows.history import FLOWS
+from flows.history import FLOWS, RERUN
 from somaflow.failures import Cause, read_cause
 from tasks.privacy import discreet
 from tasks.reporting import show_page
@@ -26,7 +26,7 @@ _ATTEMPT, _FIRST = "attempt-", "first-run-"
 _FAILED = (StateType.FAILED, StateType.CRASHED)
 
 
-@flow(name="rerun", flow_run_name="look after {flow_run_id}")
+@flow(name=RERUN, flow_run_name="look after {flow_run_id}")
 @discreet
 def rerun(flow_run_id: UUID, waits_minutes: list[float] = WAITS_MINUTES) -> dict[str, Any]:
     """Starts a run again that failed, after a wait that grows, or reports what a person must mend.

@@ -9,15 +9,14 @@ from typing import Any
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
+from infra.service.handover import give_to_rerun
 from infra.service.settings import POOL
 
 _UNDER_WAY = ["PENDING", "RUNNING", "CANCELLING"]
 _CUT_OFF = "its worker, the service or the machine was ended while this ran"
 _TAG = "somaflow"
-_RERUN = "rerun/service"
 _PAGE = 200
 
 
@@ -50,15 +49,7 @@ def _settle(client: SyncPrefectClient, run: FlowRun) -> None:
     print(f"{run.name} was cut off; it is {state.type.value.lower()} now", flush=True)
     if cancelled or _TAG not in run.tags:
         return
-    try:
-        rerun = client.read_deployment_by_name(_RERUN)
-    except ObjectNotFound:
-        return  # deployed without it
-    client.create_flow_run_from_deployment(
-        rerun.id,
-        parameters={"flow_run_id": str(run.id)},
-        idempotency_key=f"cut off {run.id} {run.state_id}",
-    )
+    give_to_rerun(client, run, "cut off")
 
 
 if __name__ == "__main__":

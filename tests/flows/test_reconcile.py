@@ -265,7 +265,7 @@ def test_one_flow_at_a_time_in_the_order_of_the_data(
 @pytest.fixture
 def looker(client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[UUID]:
     """The deployment of `rerun`, and events that are never held back."""
-    monkeypatch.setattr("flows.reconcile._LOOKER", f"rerun/{SITE}")
+    monkeypatch.setattr("infra.service.handover.RERUN", f"rerun/{SITE}")
     monkeypatch.setattr("flows.reconcile._HELD_BACK_MINUTES", 0)
     (deployment,) = deploy(client, "rerun").values()
     yield deployment
@@ -292,7 +292,7 @@ def test_failure_of_which_nobody_heard_is_given_to_rerun(
     (row,) = [row for row in look() if row["study"] == study]
     assert ("study", f"run {run.name!r} failed, unheard") == (row["flow"], row["unfinished"])
     (given,) = given_to(client, looker, run)
-    assert f"given to rerun/{SITE} (run {given.id})" == row["done"]
+    assert f"given to rerun (run {given.id})" == row["done"]
     assert [] == [row for row in look() if row["study"] == study]
     assert [given.id] == [one.id for one in given_to(client, looker, run)]
 

@@ -8,11 +8,7 @@ import pytest
 
 from somaflow.engine import Profile
 from somaflow.errors import InferenceError, WorkerLimitError
-from somaflow.inference import plan_inference
 from somaflow.paths import RunPaths
-from somaflow.recipes import Recipe
-from somaflow.segmenter import weights_sha256
-from somaflow.tiles import discover_tiles
 from tasks.inference import (
     Pace,
     ShardDone,
@@ -24,7 +20,7 @@ from tasks.inference import (
     _try,
 )
 from tasks.workers import WorkersDied
-from tests.inference.study_files import write_tiles
+from tests.tasks.plans import plan_work
 
 DONE = ShardDone(n_tiles=4, n_cells=9, n_quarantined=0, seconds=3.0, worker="w", profile=Profile())
 
@@ -51,12 +47,7 @@ class FakeWorkers:
 @pytest.fixture
 def work(tmp_path: Path) -> Work:
     """An inference of four tiles in one shard."""
-    tiles = discover_tiles(write_tiles(tmp_path, 4, shapes=((64, 80),)), layout="manifest")
-    recipe = Recipe(model="threshold")
-    paths = RunPaths(tmp_path / "output")
-    files = {path: "x" for path in [*tiles.dapi_path, *tiles.marker_path]}
-    inference = plan_inference(paths, tiles, recipe, weights_sha256, files, 4)
-    return Work(paths.output, inference.key, 1, recipe, "cpu", 4, 0, False)
+    return plan_work(tmp_path, n_tiles=4, shard_tiles=4)
 
 
 def test_worker_without_time_is_let_go_and_another_does_the_shard(work: Work) -> None:

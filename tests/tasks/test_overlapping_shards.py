@@ -9,14 +9,11 @@ import pytest
 from distributed import Client, LocalCluster
 
 from somaflow.engine import Job, SerialEngine, TileDone
-from somaflow.inference import plan_inference
 from somaflow.paths import RunPaths
-from somaflow.recipes import Recipe
-from somaflow.segmenter import load_for, weights_sha256
-from somaflow.tiles import discover_tiles
+from somaflow.segmenter import load_for
 from tasks import inference
 from tasks.inference import ShardDone, Work, _infer, _Stopped
-from tests.inference.study_files import write_tiles
+from tests.tasks.plans import plan_work
 
 N_SHARDS = 3
 
@@ -44,12 +41,7 @@ class GatedEngine(SerialEngine):
 @pytest.fixture
 def work(tmp_path: Path) -> Work:
     """Three shards of two tiles."""
-    tiles = discover_tiles(write_tiles(tmp_path, 6, shapes=((64, 80),)), layout="manifest")
-    recipe = Recipe(model="threshold")
-    paths = RunPaths(tmp_path / "output")
-    files = {path: "x" for path in [*tiles.dapi_path, *tiles.marker_path]}
-    planned = plan_inference(paths, tiles, recipe, weights_sha256, files, 2)
-    return Work(paths.output, planned.key, N_SHARDS, recipe, "cpu", 2, 0, False)
+    return plan_work(tmp_path, n_tiles=2 * N_SHARDS, shard_tiles=2)
 
 
 @pytest.fixture
