@@ -152,6 +152,10 @@ class RunPaths:
         """Folder of one report, by when it was made."""
         return self.reports / _plain(stamp)
 
+    def newest_report(self) -> Path | None:
+        """The page of the latest report, if one was written."""
+        return max(self.reports.glob("*/report.html"), default=None)
+
     def sweep(self, key: str) -> Path:
         """Folder of one threshold sweep or gate table: counts and cells, one row each."""
         return self.output / "sweeps" / _plain(key)

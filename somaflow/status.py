@@ -109,6 +109,8 @@ def describe_status(study: Study) -> str:
         lines.append(f"cells            {paths.cells_folder(status.key)}")
     if not statuses:
         lines.append("inference        none yet; `somaflow run e5-inference STUDY`")
+    if (report := paths.newest_report()) is not None:
+        lines.append(f"report           {report}")
     return "\n".join(lines)
 
 

@@ -9,7 +9,9 @@ import pandas as pd
 from somaflow.clocks import describe_duration
 from somaflow.ledger import ShardRecord, TileRecord, plan_shards, write_plan, write_record
 from somaflow.paths import RunPaths
-from somaflow.status import inference_status
+from somaflow.status import describe_status, inference_status
+from somaflow.study import load_study
+from tests import begun
 
 KEY = "0123456789abcdef0123"
 
@@ -56,6 +58,17 @@ def test_nothing_is_said_before_and_after(tmp_path: Path) -> None:
     assert "" == inference_status(RunPaths(tmp_path), KEY).pace()
     write_study(RunPaths(tmp_path), [4, 3, 2, 1])
     assert "" == inference_status(RunPaths(tmp_path), KEY).pace()
+
+
+def test_newest_report_is_named_last(tmp_path: Path) -> None:
+    """Where a reader begins stands where a terminal ends; before there is one, nothing is said."""
+    study = load_study(begun.write_study(tmp_path / "mine"))
+    assert "report " not in describe_status(study)
+    for stamp in ("20261125T100000Z", "20261126T090000Z"):
+        page = study.paths.report(stamp) / "report.html"
+        page.parent.mkdir(parents=True)
+        page.touch()
+    assert f"report           {page}" == describe_status(study).splitlines()[-1]
 
 
 def test_durations_are_words() -> None:

@@ -81,12 +81,12 @@ def _digest(body: str, files: Mapping[str, bytes]) -> str:
 
 def _find_same(study: Study, digest: str) -> Path | None:
     """The newest report, if it has this digest in its head."""
-    reports = sorted(study.paths.reports.glob("*/report.html"))
-    if not reports:
+    newest = study.paths.newest_report()
+    if newest is None:
         return None
-    with reports[-1].open(encoding="utf-8", errors="replace") as handle:
+    with newest.open(encoding="utf-8", errors="replace") as handle:
         head = handle.read(_HEAD_LETTERS)
-    return reports[-1] if digest in head else None
+    return newest if digest in head else None
 
 
 def _list_parts(evidence: Evidence, study_file: Path | None) -> list[Part]:
