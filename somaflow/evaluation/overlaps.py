@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from somaflow.errors import ScoringError
-from somaflow.features.runs import compact_ids, run_starts
+from somaflow.features.runs import compact_ids, find_paired_runs
 
 # A dense (reference, predicted) table is the fastest histogram, but 20,000 cells a side would
 # take 3 GB; above this many entries (50 MB of int64) the pairs are sorted instead.
@@ -103,19 +103,14 @@ def _pair_runs(
         reference: (Y, X) integers.
         predicted: (Y, X) integers.
     """
-    first = run_starts(reference, predicted)
-    length = np.diff(first, append=reference.size)
-    sides = {"reference": reference.ravel()[first], "predicted": predicted.ravel()[first]}
-    # Positions select several times as fast as a boolean of the same length.
-    cells = np.flatnonzero((sides["reference"] != 0) | (sides["predicted"] != 0))
-    for name, values in sides.items():
-        sides[name] = values[cells].astype(np.int64)
-        lowest = sides[name].min(initial=0)
+    runs = find_paired_runs(reference, predicted)
+    for name, values in (("reference", runs.one), ("predicted", runs.other)):
+        lowest = values.min(initial=0)
         if lowest < 0:
             raise ScoringError(
                 f"{name} labels must be ids >= 0 that fit in int64, got {lowest}; 0 is background"
             )
-    return sides["reference"], sides["predicted"], length[cells]
+    return runs.one, runs.other, runs.length
 
 
 def _areas(index: np.ndarray, length: np.ndarray, n_ids: int) -> np.ndarray:

@@ -15,8 +15,7 @@ class FusedAttention(nn.Module):
     """`segment_anything`'s attention over all tokens of a crop; shares the weights of one."""
 
     places: torch.Tensor
-    to_rows: torch.Tensor
-    to_columns: torch.Tensor
+    distances: torch.Tensor
 
     def __init__(self, attention: Any, height: int, width: int) -> None:
         """For crops of so many rows and columns of tokens."""
@@ -24,37 +23,66 @@ class FusedAttention(nn.Module):
         self.num_heads, self.scale = attention.num_heads, attention.scale
         self.qkv, self.proj = attention.qkv, attention.proj
         with torch.no_grad():
-            # (Y, Y, C) and (X, X, C): for each place of a query, each place of a key. Divided
-            # by the scale that the product is multiplied with: a power of 2, nothing is lost.
-            to_rows = get_rel_pos(height, height, attention.rel_pos_h) / self.scale
-            to_columns = get_rel_pos(width, width, attention.rel_pos_w) / self.scale
-        self.register_buffer("to_rows", to_rows.detach(), persistent=False)
-        self.register_buffer("to_columns", to_columns.detach(), persistent=False)
+            # (2Y + 2X, C): a row for each distance of a key from its query along Y, from the
+            # farthest before it to the farthest behind it, and one of zeros to keep numbers
+            # aligned; then the same along X. Divided by the scale that the product is multiplied
+            # with: a power of 2, nothing is lost.
+            along = (height, attention.rel_pos_h), (width, attention.rel_pos_w)
+            distances = torch.cat(
+                [
+                    functional.pad(_by_distance(get_rel_pos(n, n, biases)), (0, 0, 0, 1))
+                    for n, biases in along
+                ]
+            )
+            distances = distances / self.scale
+        self.register_buffer("distances", distances.detach(), persistent=False)
         rows = torch.eye(height).repeat_interleave(width, dim=0)
         places = torch.cat([rows, torch.eye(width).repeat(height, 1)], dim=1)
         # (Y X, Y + X): a 1 in the place of each key's row, another in that of its column.
-        self.register_buffer("places", places.to(to_rows), persistent=False)
+        self.register_buffer("places", places.to(distances), persistent=False)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """(B, Y, X, C) of tokens to the same."""
         batch, height, width, features = tokens.shape
-        split = self.qkv(tokens).view(batch, height * width, 3, self.num_heads, -1)
-        # 3 of (B, heads, Y X, C / heads)
-        query, key, value = split.permute(2, 0, 3, 1, 4)
-        on_grid = query.unflatten(2, (height, width))
-        to_rows = torch.einsum("bnyxc,ykc->bnyxk", on_grid, self.to_rows)
-        to_columns = torch.einsum("bnyxc,xkc->bnyxk", on_grid, self.to_columns)
-        biases = torch.cat([to_rows, to_columns], dim=-1).flatten(2, 3)
-        places = self.places.expand(batch, self.num_heads, -1, -1)
+        together = self.qkv(tokens).view(batch, height * width, 3, self.num_heads, -1)
+        # 3 of (B, Y X, heads, C / heads)
+        query, key, value = together.unbind(2)
+        query = torch.cat([query, self._biases(query, height, width)], dim=-1)
+        places = self.places[:, None].expand(batch, -1, self.num_heads, -1)
+        key = torch.cat([key, places], dim=-1)
+        # In memory a token's heads stay side by side, as they come and as `proj` wants them.
         seen = functional.scaled_dot_product_attention(
-            torch.cat([query, biases], dim=-1),
-            torch.cat([key, places], dim=-1),
-            value,
-            scale=self.scale,
+            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), scale=self.scale
         )
-        # (B, heads, Y X, C / heads) to (B, Y, X, C)
-        together = seen.transpose(1, 2).reshape(batch, height, width, features)
-        return self.proj(together)
+        return self.proj(seen.transpose(1, 2).reshape(batch, height, width, features))
+
+    def _biases(self, query: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """(B, Y X, heads, Y + X): of each query towards each row and each column.
+
+        A query's products with all distances lie in a line, and those with the rows it sees are a
+        part of that line, which begins one further ahead for each row the query is further down.
+        """
+        batch, _, heads, _ = query.shape
+        by_head = query.flatten(0, 1).transpose(0, 1)
+        table = self.distances.t().expand(heads, -1, -1)
+        products = torch.bmm(by_head, table).view(heads, batch, height, width, -1)
+        of_head, of_crop, of_row, of_column, one = products.stride()
+        to_rows = products.as_strided(
+            (batch, height, width, heads, height),
+            (of_crop, of_row - one, of_column, of_head, one),
+            height - 1,
+        )
+        to_columns = products.as_strided(
+            (batch, height, width, heads, width),
+            (of_crop, of_row, of_column - one, of_head, one),
+            2 * height + width - 1,
+        )
+        return torch.cat([to_rows, to_columns], dim=-1).flatten(1, 2)
+
+
+def _by_distance(pairs: torch.Tensor) -> torch.Tensor:
+    """(2N - 1, C) by distance of key from query, 1 - N first; of (N, N, C), by query and key."""
+    return torch.cat([pairs[1:, 0].flip(0), pairs[0]])
 
 
 class FusedBlock(nn.Module):

@@ -14,8 +14,8 @@ _SHARE = 0.02
 """Of the encoder's standard deviation, against flows of length 5."""
 
 
-def build_standin(device: str, seed: int = 0) -> Any:
-    """The net on the device, bfloat16 on CUDA as Cellpose runs it."""
+def build_standin(device: str, precision: str = "bfloat16", seed: int = 0) -> Any:
+    """The net on the device; bfloat16 is how Cellpose runs it on CUDA. `tiny` stays in float32."""
     import torch
 
     from somaflow.segmenter import load_net
@@ -48,8 +48,8 @@ def build_standin(device: str, seed: int = 0) -> Any:
             return said + self.scale * self.full(images)[0].float(), styles
 
     net = StandIn().to(device).eval()
-    if device == "cuda":
-        net.dtype = torch.bfloat16
+    # The encoder is told as well: it is also run by itself.
+    net.dtype = net.full.dtype = getattr(torch, precision)
     with torch.inference_mode():
         noise = torch.rand(2, 3, 256, 256, device=device, dtype=net.dtype)
         net.scale = _SHARE / float(net.full(noise)[0].float().std())

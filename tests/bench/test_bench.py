@@ -3,14 +3,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import segment_anything
+import torch
 
 from somaflow.evaluation import count_matches
 from somaflow.segmenter import load_net
-from tests.bench import run
+from somaflow.segmenter.fused import fuse_net
+from tests.bench import gpu, run
 from tests.bench.counting import bench_count_matches
 from tests.bench.features import bench_measure_cells
-from tests.bench.gpu import longest_kernels
+from tests.bench.gpu import extrapolate, longest_kernels
 from tests.bench.labels import jitter_labels, make_ellipses
+from tests.bench.standin import build_standin
+from tests.small_sam import build_small_sam
 
 ROW = {"name", "ours_s", "theirs_s", "ratio", "equal", "theirs"}
 
@@ -72,3 +77,36 @@ def test_longest_kernels_of_a_net_are_named() -> None:
     assert 3 == len(spent)
     assert any("conv" in name for name in spent)
     assert sorted(spent.values(), reverse=True) == list(spent.values())
+
+
+@torch.inference_mode()
+def test_encoder_of_the_standin_runs_by_itself_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU it is fused, and compiled with a batch of its own dtype; here around a small one."""
+    monkeypatch.setitem(segment_anything.sam_model_registry, "vit_l", build_small_sam)
+    net = build_standin("cpu")
+    images = torch.rand(1, 3, 256, 256, dtype=net.dtype)
+    fused = fuse_net(net.full)
+
+    assert torch.bfloat16 == net.dtype == fused.dtype
+    assert fused(images)[0].isfinite().all()
+    assert torch.float32 == net(images)[0].dtype
+
+
+def test_extrapolation_pays_for_filling_once() -> None:
+    """With 0.5 s for filling and 0.25 s a tile, whatever was measured."""
+    assert 0.5 + 0.25 * 1000 == extrapolate((4, 1.5), (16, 4.5), 1000)
+
+
+@pytest.mark.long
+def test_bench_of_a_gpu_runs_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tried on the CPU around a small encoder, so that no minute of a GPU is lost to a mistake."""
+    monkeypatch.setitem(segment_anything.sam_model_registry, "vit_l", build_small_sam)
+    monkeypatch.setattr(gpu, "SHAPE", (256, 300))
+
+    found = gpu.measure(n_tiles=8, n_theirs=2, n_workers=2, batch_size=4, device="cpu")
+    assert found["ap90"] > 0.99
+    assert found["same_bits_again"]
+    assert found["cells_a_tile"] > 1
+    assert not found["notes"]
+    figures = ("net_alone_s", "net_busy_s", "ratio_to_stack", "minutes_for_14749_tiles_in_one_go")
+    assert all(found[name] > 0 for name in figures)

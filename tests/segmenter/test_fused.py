@@ -6,9 +6,11 @@ import shutil
 import pytest
 import segment_anything
 import torch
+from segment_anything.modeling.image_encoder import Attention
 
 from somaflow.segmenter import fused, make_fast
 from somaflow.segmenter.fused import fuse_net, why_not_compiled
+from somaflow.segmenter.fused_net import FusedAttention
 from tests.small_sam import build_small_sam
 
 
@@ -40,6 +42,20 @@ def test_fused_net_says_what_the_original_says(net, images):
 
     torch.testing.assert_close(said, expected, rtol=1e-10, atol=1e-12)
     assert expected.std() > 0.1
+
+
+@torch.inference_mode()
+def test_attention_says_what_the_original_says_where_rows_and_columns_differ():
+    """Seen over 3 x 5 tokens, rows cannot pass for columns, nor a distance for its opposite."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        original = Attention(16, num_heads=2, use_rel_pos=True, input_size=(3, 5)).double()
+        for weights in original.parameters():
+            torch.nn.init.normal_(weights)
+        tokens = torch.randn(2, 3, 5, 16).double()
+
+    said = FusedAttention(original, 3, 5)(tokens)
+    torch.testing.assert_close(said, original(tokens), rtol=1e-10, atol=1e-10)
 
 
 @torch.inference_mode()
