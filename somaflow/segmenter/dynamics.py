@@ -18,6 +18,8 @@ N_STEPS = 200
 """Steps along the flows of images that are not rescaled (models.py)."""
 _ROUND = 12
 """Steps in which circles of 1, 2, 3, 4, 6 and 12 steps close."""
+_LOOKS_OF_GPU = 11 * _ROUND, 8 * _ROUND
+"""Steps that are left when it is looked for pixels that need not be followed."""
 # dynamics.get_masks_torch: pixels of padding; ends a seed has more than, and how far around no
 # pixel has more of them; ends a pixel of an object has more than, and how far from its seed it may
 # lie; the share of a tile no object may exceed.
@@ -58,34 +60,37 @@ def _follow_flows(flows: "torch.Tensor", pixels: "torch.Tensor") -> "torch.Tenso
     places = ((start / last) * 2 - 1)[None, None]
     ends, moving = torch.empty_like(places[0, 0]), torch.arange(len(pixels), device=flows.device)
     n_left = N_STEPS
-    while n_left and len(moving):
-        n_steps = _count_steps(n_left, flows.device)
-        before = places.clone()
-        for _ in range(n_steps):
+    while len(moving):
+        n_steps, before = _count_steps(n_left, flows.device.type), None
+        for number in range(n_steps):
+            if n_steps - number == _ROUND:
+                before = places.clone()
             step = torch.grid_sampler_2d(image, places, 0, 0, False)
             # (1, 2, 1, N) to (1, 1, N, 2)
             places += step.permute(0, 2, 3, 1)
             places.clamp_(-1.0, 1.0)
         n_left -= n_steps
-        returned = (places == before).all(dim=-1)[0, 0]
-        if not n_left or n_steps < _ROUND:
-            returned.fill_(not n_left)
-        ends[moving[returned]] = places[0, 0, returned]
-        moving, places = moving[~returned], places[:, :, ~returned]
+        if not n_left:
+            break
+        if before is not None:
+            returned = (places == before).all(dim=-1)[0, 0]
+            ends[moving[returned]] = places[0, 0, returned]
+            moving, places = moving[~returned], places[:, :, ~returned]
+    ends[moving] = places[0, 0]
     return ((ends + 1) * 0.5 * last).flip(1).T.int()
 
 
-def _count_steps(n_left: int, device: "torch.device") -> int:
+def _count_steps(n_left: int, device: str) -> int:
     """Steps until the next look at which pixels still have to be followed.
 
     A pixel that is where it was a round ago, to the last bit, goes in circles, and where the
     circle's length divides a round, it will be there again at the end: rounds are counted from the
     last step. Most pixels are in the middle of their cell by then, and circle in its last bits. On
-    a GPU steps cost no time, but looking does.
+    a GPU each look waits for the device: two of them save half of the work, more save little.
     """
-    if device.type != "cpu":
-        return n_left
-    return n_left % _ROUND or _ROUND
+    if device == "cpu":
+        return n_left % _ROUND or _ROUND
+    return n_left - next((look for look in _LOOKS_OF_GPU if look < n_left), 0)
 
 
 def _gather_ends(ends: "torch.Tensor", height: int, width: int) -> "torch.Tensor":

@@ -3,8 +3,8 @@
 Enters: planes of tiles, from any thread, in the caller's memory. Leaves: flows and objects of each,
 in the same memory. Crops of all tiles that wait are pooled into batches of one size, so that what a
 tile comes to does not depend on its neighbours; a last batch is filled up with zeros. One thread
-feeds the net, another follows the flows of finished tiles on a stream of its own: copies, net and
-dynamics overlap. Out of memory halves the batch.
+feeds the net, two others follow the flows of finished tiles on streams of their own: copies, net
+and dynamics overlap. Out of memory halves the batch.
 """
 
 import logging
@@ -26,6 +26,9 @@ from somaflow.segmenter.dynamics import find_objects
 
 _LOGGER = logging.getLogger(__name__)
 _BATCHES_AHEAD = 2
+# Dynamics are hundreds of short steps, each of which waits until the net leaves it some room.
+_N_FINISHERS = 2
+_FIRST = -1  # as CUDA counts priorities of streams
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +63,7 @@ class NetTimes:
     net_s: float = 0.0
     """On batches of the net; on CUDA told from events, so that waiting counts nowhere."""
     objects_s: float = 0.0
-    """On following flows, finding objects and copying them out."""
+    """On following flows, finding objects and copying them out; where two tiles are, once."""
     n_tiles: int = 0
     notes: list[str] = field(default_factory=list)
     """What a reader of the log should know, as a batch that was halved."""
@@ -89,9 +92,13 @@ class PooledNet:
         self._room = threading.Lock()
         self._constants: dict[Any, Any] = {}
         self._answering = threading.Lock()
+        self._counting, self._n_finishing, self._finishing_since = threading.Lock(), 0, 0.0
         self._threads = [
             threading.Thread(target=self._feed_net, name="net", daemon=True),
-            threading.Thread(target=self._finish_tiles, name="objects", daemon=True),
+            *(
+                threading.Thread(target=self._finish_tiles, name="objects", daemon=True)
+                for _ in range(_N_FINISHERS)
+            ),
         ]
         for thread in self._threads:
             thread.start()
@@ -106,7 +113,7 @@ class PooledNet:
         self._requests.put(request)
 
     def close(self) -> None:
-        """Finishes what was submitted, then ends both threads."""
+        """Finishes what was submitted, then ends the threads."""
         self._requests.put(None)
         for thread in self._threads:
             thread.join()
@@ -132,7 +139,8 @@ class PooledNet:
                     self._await_batch()
         except Exception as error:  # noqa: BLE001 - whatever it is, someone waits for it
             self._refuse_all(error)
-        self._finished.put(None)
+        for _ in range(_N_FINISHERS):
+            self._finished.put(None)
 
     def _refuse_all(self, error: Exception) -> None:
         """Answers what waits, and whatever else is asked until the end: the device is lost."""
@@ -262,25 +270,39 @@ class PooledNet:
     def _finish_tiles(self) -> None:
         import torch
 
-        with torch.inference_mode(), self._stream() as stream:
+        with torch.inference_mode(), self._stream(_FIRST) as stream:
             while (item := self._finished.get()) is not None:
                 tile, ready = item
                 if tile.is_answered:
                     continue
-                started = time.perf_counter()
                 try:
                     if stream is not None:
                         ready.synchronize()
-                        started = time.perf_counter()
-                    self._with_room(self._finish_tile, tile)
-                    if stream is not None:
-                        stream.synchronize()
+                    with self._finishing():
+                        self._with_room(self._finish_tile, tile)
+                        if stream is not None:
+                            stream.synchronize()
                 except Exception as error:  # noqa: BLE001 - whatever it is, someone waits for it
                     self._answer(tile, error)
                     continue
-                self.times.objects_s += time.perf_counter() - started
-                self.times.n_tiles += 1
+                with self._counting:
+                    self.times.n_tiles += 1
                 self._answer(tile, None)
+
+    @contextmanager
+    def _finishing(self) -> Iterator[None]:
+        """Counts the time in which any tile is finished."""
+        with self._counting:
+            if self._n_finishing == 0:
+                self._finishing_since = time.perf_counter()
+            self._n_finishing += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._n_finishing -= 1
+                if self._n_finishing == 0:
+                    self.times.objects_s += time.perf_counter() - self._finishing_since
 
     def _finish_tile(self, tile: _Tile) -> None:
         import torch
@@ -308,14 +330,14 @@ class PooledNet:
         return self._constants[name]
 
     @contextmanager
-    def _stream(self) -> Iterator[Any]:
+    def _stream(self, priority: int = 0) -> Iterator[Any]:
         """Makes a stream of the calling thread's own current, and gives it; on CPUs None."""
         import torch
 
         if not self._is_cuda:
             yield None
             return
-        stream = torch.cuda.Stream(self._device)
+        stream = torch.cuda.Stream(self._device, priority=priority)
         with torch.cuda.stream(stream):
             yield stream
 

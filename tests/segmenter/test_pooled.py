@@ -1,6 +1,7 @@
 """A net shared by many tiles: the same result in any company, and one tile's failure its own."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from somaflow.errors import DeviceError
 from somaflow.recipes import Recipe
 from somaflow.segmenter import normalise_input
+from somaflow.segmenter import pooled as segmenter_pooled
 from somaflow.segmenter.candidates import Candidates
 from somaflow.segmenter.dynamics import number_objects
 from somaflow.segmenter.pooled import PooledNet, Request
@@ -91,6 +93,24 @@ def test_result_does_not_depend_on_neighbours(tiny, tiles):
     assert expected == [run(net, [tile])[0][0].bits() for tile in tiles]
     turned, _ = run(net, tiles[::-1] * 2)
     assert expected[::-1] * 2 == [answer.bits() for answer in turned]
+
+
+def test_two_tiles_are_finished_at_once_and_their_time_counts_once(tiny, tiles, monkeypatch):
+    """Following flows waits for the device more than it works; no second counts double."""
+    both_are_at_it = threading.Barrier(2, timeout=LIMIT_S)
+
+    def find(flows, *_):
+        both_are_at_it.wait()
+        time.sleep(0.2)
+        return torch.zeros(flows.shape[1:], dtype=torch.int32)
+
+    monkeypatch.setattr(segmenter_pooled, "find_objects", find)
+    started = time.perf_counter()
+    answers, pooled = run(tiny.cellpose_model.net, tiles[:4])
+
+    assert [None] * 4 == [answer.error for answer in answers]
+    assert 0.4 <= pooled.times.objects_s <= time.perf_counter() - started
+    assert 4 == pooled.times.n_tiles
 
 
 def test_every_batch_has_the_same_size(tiny, tiles):
