@@ -47,7 +47,8 @@ class FusedAttention(nn.Module):
         together = self.qkv(tokens).view(batch, height * width, 3, self.num_heads, -1)
         # 3 of (B, Y X, heads, C / heads)
         query, key, value = together.unbind(2)
-        query = torch.cat([query, self._biases(query, height, width)], dim=-1)
+        on_grid = query.unflatten(1, (height, width))
+        query = torch.cat([on_grid, *self._biases(query, height, width)], dim=-1).flatten(1, 2)
         places = self.places[:, None].expand(batch, -1, self.num_heads, -1)
         key = torch.cat([key, places], dim=-1)
         # In memory a token's heads stay side by side, as they come and as `proj` wants them.
@@ -56,8 +57,10 @@ class FusedAttention(nn.Module):
         )
         return self.proj(seen.transpose(1, 2).reshape(batch, height, width, features))
 
-    def _biases(self, query: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """(B, Y X, heads, Y + X): of each query towards each row and each column.
+    def _biases(
+        self, query: torch.Tensor, height: int, width: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, Y, X, heads, Y) and (B, Y, X, heads, X): towards each row and towards each column.
 
         A query's products with all distances lie in a line, and those with the rows it sees are a
         part of that line, which begins one further ahead for each row the query is further down.
@@ -77,7 +80,7 @@ class FusedAttention(nn.Module):
             (of_crop, of_row, of_column - one, of_head, one),
             2 * height + width - 1,
         )
-        return torch.cat([to_rows, to_columns], dim=-1).flatten(1, 2)
+        return to_rows, to_columns
 
 
 def _by_distance(pairs: torch.Tensor) -> torch.Tensor:
