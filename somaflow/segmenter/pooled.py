@@ -69,6 +69,41 @@ class NetTimes:
     """What a reader of the log should know, as a batch that was halved."""
 
 
+class _Room:
+    """The device: shared by whoever works on it, or one's alone."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._n_inside, self._is_taken = 0, False
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Waits while one is alone."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_taken)
+            self._n_inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._n_inside -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Lets nobody in any more, and waits until all others are out."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_taken)
+            self._is_taken = True
+            self._changed.wait_for(lambda: not self._n_inside)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_taken = False
+                self._changed.notify_all()
+
+
 class PooledNet:
     """A net that serves many tiles at once; `close` it, or use it as a context.
 
@@ -88,8 +123,7 @@ class PooledNet:
         self._finished: queue.SimpleQueue[tuple[_Tile, Any] | None] = queue.SimpleQueue()
         self._waiting: deque[tuple[_Tile, int]] = deque()
         self._ahead: deque[tuple[Any, Any]] = deque()
-        # Held by whoever must have the device for itself, and for each batch.
-        self._room = threading.Lock()
+        self._room = _Room()
         self._constants: dict[Any, Any] = {}
         self._answering = threading.Lock()
         self._counting, self._n_finishing, self._finishing_since = threading.Lock(), 0, 0.0
@@ -169,13 +203,14 @@ class PooledNet:
         return True
 
     def _with_room(self, do: Callable[[Any], None], what: Any) -> None:
-        """Does it; if the device is full, once more while no batch is on it."""
+        """Does it; if the device is full, once more while nothing else is on it."""
         import torch
 
         try:
-            do(what)
+            with self._room.shared():
+                do(what)
         except torch.OutOfMemoryError:
-            with self._room:
+            with self._room.alone():
                 if self._is_cuda:
                     torch.cuda.synchronize(self._device)
                     torch.cuda.empty_cache()
@@ -202,7 +237,7 @@ class PooledNet:
         if not taken:
             return
         try:
-            with self._room:
+            with self._room.shared():
                 self._launch(taken)
         except torch.OutOfMemoryError as error:
             self._waiting.extendleft(reversed(taken))

@@ -113,6 +113,30 @@ def test_two_tiles_are_finished_at_once_and_their_time_counts_once(tiny, tiles, 
     assert 4 == pooled.times.n_tiles
 
 
+def test_tile_without_room_beside_another_is_tried_again_alone(tiny, tiles, monkeypatch):
+    """Two tiles at once may be one too many for a GPU's memory: none is lost for it."""
+    both_are_at_it, inside, seen = threading.Barrier(2, timeout=LIMIT_S), [], []
+
+    def find(flows, *_):
+        inside.append(flows)
+        try:
+            if not seen:
+                if both_are_at_it.wait() == 0:
+                    seen.append("full")
+                    raise torch.OutOfMemoryError("full")
+                time.sleep(0.3)
+            else:
+                seen.append(len(inside))
+            return torch.zeros(flows.shape[1:], dtype=torch.int32)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(segmenter_pooled, "find_objects", find)
+    answers, _ = run(tiny.cellpose_model.net, tiles[:2])
+    assert [None] * 2 == [answer.error for answer in answers]
+    assert ["full", 1] == seen
+
+
 def test_every_batch_has_the_same_size(tiny, tiles):
     """A last batch is filled up: nets may round otherwise at another size."""
     sizes = set()
