@@ -86,7 +86,7 @@ def _count_steps(n_left: int, device: str) -> int:
     A pixel that is where it was a round ago, to the last bit, goes in circles, and where the
     circle's length divides a round, it will be there again at the end: rounds are counted from the
     last step. Most pixels are in the middle of their cell by then, and circle in its last bits. On
-    a GPU each look waits for the device: two of them save half of the work, more save little.
+    a GPU each look waits for the device, so there are but two.
     """
     if device == "cpu":
         return n_left % _ROUND or _ROUND

@@ -14,8 +14,8 @@ _SHARE = 0.02
 """Of the encoder's standard deviation, against flows of length 5."""
 
 
-def build_standin(device: str, precision: str = "bfloat16", seed: int = 0) -> Any:
-    """The net on the device; bfloat16 is how Cellpose runs it on CUDA. `tiny` stays in float32."""
+def build_standin(device: str, seed: int = 0) -> Any:
+    """The net on the device, in bfloat16 as Cellpose runs it on CUDA; `tiny` stays in float32."""
     import torch
 
     from somaflow.segmenter import load_net
@@ -49,7 +49,7 @@ def build_standin(device: str, precision: str = "bfloat16", seed: int = 0) -> An
 
     net = StandIn().to(device).eval()
     # The encoder is told as well: it is also run by itself.
-    net.dtype = net.full.dtype = getattr(torch, precision)
+    net.dtype = net.full.dtype = torch.bfloat16
     with torch.inference_mode():
         noise = torch.rand(2, 3, 256, 256, device=device, dtype=net.dtype)
         net.scale = _SHARE / float(net.full(noise)[0].float().std())
